@@ -1,0 +1,192 @@
+//! What a device hears. In every doubt it is "nothing new": the device asks again in an hour.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeviceFamily, Image, ImageKind, Offer, RunningImage, Standing, Visit};
+
+/// Why an image that is there is not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldReason {
+    /// Its folder changed a moment ago.
+    NotSettled,
+    /// Its bytes are not examined yet, or could not be read in time.
+    NotReady,
+    /// It was removed a moment ago; it may be on its way back (git checkout, rsync, rm and cp).
+    JustRemoved,
+    /// Truncated, changed or badly built.
+    Corrupt,
+    /// Sound, but not the app: boot loader, partitions, merged image.
+    NotAnApp,
+    /// The file or its folder cannot be read.
+    Unreadable,
+    /// Made for another chip family, or for none that its bytes tell.
+    WrongFamily,
+    /// Larger than the free space, or made for a larger flash.
+    DoesNotFit,
+    /// Delivered in full several times, and the device still reports something else.
+    DoesNotStick,
+    /// The device's hash header cannot be one.
+    BadReport,
+    /// Too many downloads at once.
+    Busy,
+}
+
+impl HoldReason {
+    /// Its name on the wire, in logs and in JSON.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::NotSettled => "not-settled",
+            Self::NotReady => "not-ready",
+            Self::JustRemoved => "just-removed",
+            Self::Corrupt => "corrupt",
+            Self::NotAnApp => "not-an-app",
+            Self::Unreadable => "unreadable",
+            Self::WrongFamily => "wrong-family",
+            Self::DoesNotFit => "does-not-fit",
+            Self::DoesNotStick => "does-not-stick",
+            Self::BadReport => "bad-report",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::NotSettled => {
+                "its folder changed a moment ago; it is offered when the folder has been quiet"
+            }
+            Self::NotReady => "it is not examined yet, or could not be read in time",
+            Self::JustRemoved => "it was removed a moment ago and may be on its way back",
+            Self::Corrupt => "the file is truncated, changed or badly built",
+            Self::NotAnApp => "the file is not the app",
+            Self::Unreadable => "the file or its folder cannot be read",
+            Self::WrongFamily => "it was made for another chip family",
+            Self::DoesNotFit => {
+                "it is larger than the device's free space, or made for a larger flash chip"
+            }
+            Self::DoesNotStick => {
+                "it was delivered in full several times, and the device still reports something else"
+            }
+            Self::BadReport => "the device's hash header cannot be a hash",
+            Self::Busy => "too many downloads at once",
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+/// What the search of the seven slots found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// No slot holds a candidate of the kind asked for.
+    Nothing,
+    /// The first slot that holds a candidate withholds it.
+    Withheld(HoldReason),
+    /// The first slot that holds a candidate offers it.
+    Offered(Offer),
+}
+
+/// The answer to a visit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// No slot of the device holds an image.
+    NoImage,
+    /// It runs the image that it would get.
+    UpToDate,
+    /// There is an image, and it is not given.
+    Held(HoldReason),
+    /// It gets this image.
+    Update(Arc<Image>),
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoImage => f.write_str("no-image"),
+            Self::UpToDate => f.write_str("up-to-date"),
+            Self::Held(reason) => write!(f, "held {reason}"),
+            Self::Update(_) => f.write_str("update"),
+        }
+    }
+}
+
+/// Rules that an operator sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guards {
+    /// Complete downloads without effect after which an image is held; 0 is off.
+    pub loop_limit: u32,
+}
+
+/// Decides one visit. `standing` is asked only when the answer depends on what the device was given before.
+pub fn decide(
+    found: &Found,
+    visit: &Visit,
+    guards: Guards,
+    standing: impl FnOnce(&Image) -> Standing,
+) -> Decision {
+    let offer = match found {
+        Found::Nothing => return Decision::NoImage,
+        Found::Withheld(reason) => return Decision::Held(*reason),
+        Found::Offered(offer) => offer,
+    };
+    if visit.running == RunningImage::NotAnUpdater {
+        return Decision::Update(offer.image.clone());
+    }
+    if visit.running == RunningImage::Unreadable {
+        return Decision::Held(HoldReason::BadReport);
+    }
+    if visit.runs(offer) {
+        return Decision::UpToDate;
+    }
+    if visit.kind == ImageKind::Firmware && !visit.family.takes(offer.image.facts.family) {
+        return Decision::Held(HoldReason::WrongFamily);
+    }
+    let Some(image) = fitting(offer, visit) else {
+        return Decision::Held(HoldReason::DoesNotFit);
+    };
+    let standing = standing(image);
+    if standing.ever > 0 && reports_nothing_of(visit) {
+        return Decision::UpToDate;
+    }
+    if standing.does_not_stick(guards.loop_limit) {
+        return Decision::Held(HoldReason::DoesNotStick);
+    }
+    Decision::Update(image.clone())
+}
+
+/// What the device reports cannot tell whether it runs such an image, so one complete download has to do.
+const fn reports_nothing_of(visit: &Visit) -> bool {
+    matches!(visit.kind, ImageKind::Filesystem) || matches!(visit.running, RunningImage::Unhashed)
+}
+
+/// The image, or its compressed twin for an ESP8266 that is short of space; `None` when neither fits.
+fn fitting<'a>(offer: &'a Offer, visit: &Visit) -> Option<&'a Arc<Image>> {
+    if fits(&offer.image, visit) {
+        return Some(&offer.image);
+    }
+    let twin = offer.compressed.as_ref()?;
+    (visit.family == DeviceFamily::Esp8266 && fits(twin, visit)).then_some(twin)
+}
+
+fn fits(image: &Image, visit: &Visit) -> bool {
+    // The free space is that of the app; a filesystem has its own partition, whose size no request tells.
+    let space = image.kind == ImageKind::Filesystem
+        || visit.free_space.is_none_or(|free| image.facts.size <= free);
+    // Only the ESP8266 core compares the two, and refuses the image after the download has begun.
+    let flash = visit.family != DeviceFamily::Esp8266
+        || match (image.facts.flash_size, visit.chip_size) {
+            (Some(made_for), Some(chip)) => made_for <= chip,
+            (None, _) | (_, None) => true,
+        };
+    space && flash
+}

@@ -1,0 +1,31 @@
+//! Ground floor: the words and the decisions. Pure: no async, no files, no clock, no randomness; time is an argument.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `word` | `Org`, `Project`, `NodeId`, `OtaKey`: the four words of a request |
+//! | `digest` | `Md5`, `Sha256` |
+//! | `device` | `Device`, `Visit`, `RunningImage`: who asks, and what it says of itself |
+//! | `image` | `Facts`, `Image`, `Identities`: what the bytes of a file say |
+//! | `format` | reading those facts out of ESP8266 and ESP32 images |
+//! | `slot` | the seven slots of a device, most specific first |
+//! | `decision` | `decide`: what a device hears |
+//! | `standing` | the loop guard: what a node has been given before |
+
+mod decision;
+mod device;
+mod digest;
+pub mod format;
+mod image;
+mod slot;
+mod standing;
+mod word;
+
+pub use decision::{Decision, Found, Guards, HoldReason, decide};
+pub use device::{Device, DeviceFamily, RunningImage, Visit};
+pub use digest::{Md5, ParseDigestError, Sha256};
+pub use image::{
+    Defect, DefectKind, Esp32Chip, Facts, Family, Identities, Image, ImageKind, Offer, Stamp,
+};
+pub use slot::{ANY_PROJECT, Part, SEARCH_ORDER, SlotPath};
+pub use standing::{Delivery, Record, Standing};
+pub use word::{NodeId, Org, OtaKey, ParseWordError, Project, RESERVED_ORGS};

@@ -1,0 +1,2 @@
+//! otatree
+pub mod firmware;
