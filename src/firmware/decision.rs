@@ -139,8 +139,11 @@ pub fn decide(
         Found::Withheld(reason) => return Decision::Held(*reason),
         Found::Offered(offer) => offer,
     };
-    if visit.running == RunningImage::NotAnUpdater {
-        return Decision::Update(offer.image.clone());
+    if !visit.is_updater() {
+        return match visit.family.takes(offer.image.facts.family) {
+            true => Decision::Update(offer.image.clone()),
+            false => Decision::Held(HoldReason::WrongFamily),
+        };
     }
     if visit.running == RunningImage::Unreadable {
         return Decision::Held(HoldReason::BadReport);

@@ -103,11 +103,9 @@ pub enum RunningImage {
     NotAnUpdater,
 }
 
-/// One request of a device, in our words.
+/// What one request says of its device, in our words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visit {
-    /// Who asks.
-    pub device: Device,
     /// What it asks for.
     pub kind: ImageKind,
     /// What it says it runs.
@@ -127,9 +125,8 @@ pub struct Visit {
 impl Visit {
     /// A request of a person or a plain client: no device headers at all.
     #[must_use]
-    pub const fn plain(device: Device, kind: ImageKind) -> Self {
+    pub const fn plain(kind: ImageKind) -> Self {
         Self {
-            device,
             kind,
             running: RunningImage::NotAnUpdater,
             version: None,
@@ -138,6 +135,12 @@ impl Visit {
             chip_size: None,
             hardware: None,
         }
+    }
+
+    /// The request carries device headers, so it may change what is remembered of the node.
+    #[must_use]
+    pub const fn is_updater(&self) -> bool {
+        !matches!(self.running, RunningImage::NotAnUpdater)
     }
 
     /// The device reports one of the hashes of this offer, or, for want of a hash, its version.

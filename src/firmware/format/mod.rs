@@ -2,6 +2,9 @@
 
 use super::{Defect, Facts, ImageKind};
 
+/// Counts the changes of what [`examine`] finds in the same bytes, so that older findings are not used.
+pub const REVISION: u32 = 1;
+
 /// Reads what the bytes of a whole file say.
 ///
 /// # Errors
