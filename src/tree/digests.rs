@@ -1,0 +1,235 @@
+//! What was found out about files, kept in the state folder so that a restart does not hash an unchanged tree again.
+//!
+//! A text file, one JSON object a line, appended to while the server runs and written anew after the first scan. It is a
+//! cache: a torn or foreign line costs one file to hash, nothing else. Keyed by path, inode, size and both times.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::firmware::{Defect, Facts, ImageKind, Sha256, Stamp, format};
+
+use super::catalog::{Catalog, Known, Outcome};
+use super::judge::Before;
+
+/// First line; another one means another format, and the file is made anew.
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+struct Head {
+    otatree_digests: u32,
+    format: u32,
+}
+
+const HEAD: Head = Head {
+    otatree_digests: 1,
+    format: format::REVISION,
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    Sound(PathBuf, ImageKind, Stamp, Facts),
+    Defective(PathBuf, ImageKind, Stamp, Defect),
+    Choice(PathBuf, ImageKind, Choice),
+}
+
+/// What a slot with several files had chosen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Choice {
+    /// The file.
+    pub name: Box<str>,
+    /// Its id.
+    pub id: Option<Sha256>,
+    /// Ids that took part.
+    pub rivals: Box<[Sha256]>,
+}
+
+impl Choice {
+    /// The part of it that a verdict asks for.
+    #[must_use]
+    pub fn before(&self) -> Before {
+        Before {
+            name: self.name.clone(),
+            id: self.id,
+        }
+    }
+}
+
+/// The cache.
+pub struct Digests {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+    /// From the last run, until every folder was read once.
+    old: HashMap<PathBuf, (ImageKind, Stamp, Outcome)>,
+    choices: HashMap<(PathBuf, ImageKind), Choice>,
+}
+
+impl Digests {
+    /// Reads what the last run left. Never fails: what cannot be read is found out again.
+    #[must_use]
+    pub fn load(path: PathBuf) -> Self {
+        let mut digests = Self {
+            path,
+            file: None,
+            old: HashMap::new(),
+            choices: HashMap::new(),
+        };
+        match digests.read() {
+            Ok(0) => {}
+            Ok(broken) => tracing::warn!(
+                broken,
+                "some lines of the digest cache are broken; those files are hashed again"
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, "the digest cache cannot be read; all files are hashed again")
+            }
+        }
+        digests
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let mut reader = BufReader::with_capacity(1 << 18, File::open(&self.path)?);
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line)?;
+        if !serde_json::from_slice::<Head>(&line).is_ok_and(|head| head == HEAD) {
+            return Err(io::Error::other("it is of another version"));
+        }
+        let mut broken = 0;
+        loop {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                return Ok(broken);
+            }
+            match serde_json::from_slice(&line) {
+                Ok(Line::Sound(path, kind, stamp, facts)) => {
+                    self.old
+                        .insert(path, (kind, stamp, Outcome::Sound(Arc::new(facts))));
+                }
+                Ok(Line::Defective(path, kind, stamp, defect)) => {
+                    self.old
+                        .insert(path, (kind, stamp, Outcome::Defective(Arc::new(defect))));
+                }
+                Ok(Line::Choice(path, kind, choice)) => {
+                    self.choices.insert((path, kind), choice);
+                }
+                Err(_) => broken += 1,
+            }
+        }
+    }
+
+    /// What the last run found out about this very file.
+    #[must_use]
+    pub fn take(&mut self, path: &Path, kind: ImageKind, stamp: Stamp) -> Option<Outcome> {
+        let (old_kind, old_stamp, _) = self.old.get(path)?;
+        if *old_kind != kind || *old_stamp != stamp {
+            return None;
+        }
+        self.old.remove(path).map(|(.., outcome)| outcome)
+    }
+
+    /// What a slot had chosen, in this run or the last one.
+    #[must_use]
+    pub fn choice(&self, slot: &Path, kind: ImageKind) -> Option<&Choice> {
+        if self.choices.is_empty() {
+            return None;
+        }
+        self.choices.get(&(slot.to_owned(), kind))
+    }
+
+    /// Notes what a slot with several files has chosen.
+    pub fn choose(&mut self, slot: &Path, kind: ImageKind, choice: Choice) {
+        self.append(&Line::Choice(slot.to_owned(), kind, choice.clone()));
+        self.choices.insert((slot.to_owned(), kind), choice);
+    }
+
+    /// Notes what a file was found to be. Racy and unreadable files are not for the cache.
+    pub fn add(&mut self, path: &Path, file: &Known) {
+        if let Some(line) = line(path, file) {
+            self.append(&line);
+        }
+    }
+
+    fn append(&mut self, line: &Line) {
+        let result = match &mut self.file {
+            Some(file) => write_line(file, line),
+            // Nothing is appended before the file was written anew: its head may be another.
+            None => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
+            self.file = None;
+        }
+    }
+
+    /// Puts what was noted on disk, as far as it is cheap.
+    pub fn flush(&mut self) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.flush()
+        {
+            tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
+            self.file = None;
+        }
+    }
+
+    /// Forgets the last run and writes the file anew from the catalogue.
+    pub fn rewrite(&mut self, catalog: &Catalog) {
+        self.old = HashMap::new();
+        match self.write_anew(catalog) {
+            Ok(file) => self.file = Some(file),
+            Err(error) => {
+                tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
+            }
+        }
+    }
+
+    fn write_anew(&self, catalog: &Catalog) -> io::Result<BufWriter<File>> {
+        let new = self.path.with_extension("new");
+        let mut file = BufWriter::with_capacity(1 << 18, File::create(&new)?);
+        write_line(&mut file, &HEAD)?;
+        let mut result = Ok(());
+        catalog.visit(|folder, content| {
+            for known in &content.files {
+                if let (Ok(()), Some(line)) = (&result, line(&folder.join(&*known.name), known)) {
+                    result = write_line(&mut file, &line);
+                }
+            }
+        });
+        result?;
+        for ((slot, kind), choice) in &self.choices {
+            if catalog.at(slot).is_some() {
+                write_line(
+                    &mut file,
+                    &Line::Choice(slot.clone(), *kind, choice.clone()),
+                )?;
+            }
+        }
+        file.flush()?;
+        fs::rename(&new, &self.path)?;
+        Ok(BufWriter::new(
+            OpenOptions::new().append(true).open(&self.path)?,
+        ))
+    }
+}
+
+fn line(path: &Path, file: &Known) -> Option<Line> {
+    if file.racy {
+        return None;
+    }
+    let (path, kind, stamp) = (path.to_owned(), file.kind, file.stamp);
+    match &file.outcome {
+        Outcome::Sound(facts) => Some(Line::Sound(path, kind, stamp, Facts::clone(facts))),
+        Outcome::Defective(defect) => {
+            Some(Line::Defective(path, kind, stamp, Defect::clone(defect)))
+        }
+        Outcome::Pending | Outcome::Unreadable(_) => None,
+    }
+}
+
+fn write_line(file: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *file, line)?;
+    file.write_all(b"\n")
+}

@@ -1,0 +1,204 @@
+//! Examining files, off everybody's way: a few threads and two queues. What a device waits for goes first.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::firmware::format;
+use crate::firmware::{ImageKind, Stamp};
+
+use super::catalog::Outcome;
+use super::read;
+
+/// A file that changed less than this before it was examined may change again under the same stamp.
+const RACY: Duration = Duration::from_secs(2);
+
+/// A file to examine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Path relative to the root.
+    pub rel: PathBuf,
+    /// What it is to be.
+    pub kind: ImageKind,
+    /// The file that is meant.
+    pub stamp: Stamp,
+}
+
+/// A file that was examined.
+#[derive(Debug)]
+pub struct Examined {
+    /// The order.
+    pub job: Job,
+    /// What it came to; `None` when the file was another one by then.
+    pub outcome: Option<Outcome>,
+    /// See [`super::catalog::Known::racy`].
+    pub racy: bool,
+}
+
+#[derive(Default)]
+struct Queues {
+    urgent: VecDeque<PathBuf>,
+    background: VecDeque<PathBuf>,
+    jobs: HashMap<PathBuf, Job>,
+    closed: bool,
+}
+
+/// The queues. Dropped, its threads end after the file in hand.
+pub struct Hasher {
+    shared: Arc<(Mutex<Queues>, Condvar)>,
+}
+
+fn lock(queues: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hasher {
+    /// Starts the threads. `done` hears of every file, on one of them. Files above `largest` bytes are not read.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(
+        largest: u64,
+        done: impl Fn(Examined) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new((Mutex::new(Queues::default()), Condvar::new()));
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .clamp(1, 4);
+        for n in 0..threads {
+            let (shared, done) = (shared.clone(), done.clone());
+            thread::Builder::new()
+                .name(format!("examine-{n}"))
+                .spawn(move || {
+                    be_nice();
+                    while let Some(job) = next(&shared) {
+                        done(examine(job, largest));
+                    }
+                })?;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Adds a file. An urgent one overtakes all that are not, also when it was queued before.
+    pub fn push(&self, job: Job, urgent: bool) {
+        let (queues, wake) = &*self.shared;
+        let mut queues = lock(queues);
+        let rel = job.rel.clone();
+        let known = queues.jobs.insert(rel.clone(), job).is_some();
+        if urgent {
+            queues.urgent.push_back(rel);
+        } else if !known {
+            queues.background.push_back(rel);
+        }
+        drop(queues);
+        wake.notify_one();
+    }
+
+    /// Files that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        lock(&self.shared.0).jobs.len()
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        lock(&self.shared.0).closed = true;
+        self.shared.1.notify_all();
+    }
+}
+
+/// Polls come before hashing on a small machine. Where it is not allowed, nothing is lost.
+fn be_nice() {
+    let me = rustix::thread::gettid();
+    let _ = rustix::process::setpriority_process(Some(me), 10);
+}
+
+fn next(shared: &(Mutex<Queues>, Condvar)) -> Option<Job> {
+    let (queues, wake) = shared;
+    let mut queues = lock(queues);
+    loop {
+        if queues.closed {
+            return None;
+        }
+        let next = queues
+            .urgent
+            .pop_front()
+            .or_else(|| queues.background.pop_front());
+        match next {
+            // An entry without a job was overtaken by its urgent twin.
+            Some(rel) => {
+                if let Some(job) = queues.jobs.remove(&rel) {
+                    return Some(job);
+                }
+            }
+            None => queues = wake.wait(queues).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+fn examine(job: Job, largest: u64) -> Examined {
+    if job.stamp.size > largest {
+        let why = format!(
+            "it has {} bytes; [tree] largest_image allows {largest}",
+            job.stamp.size
+        );
+        return Examined {
+            job,
+            outcome: Some(Outcome::Unreadable(why.into())),
+            racy: false,
+        };
+    }
+    let outcome = match read_whole(&job.path, job.stamp) {
+        Ok(Some(bytes)) => Some(match format::examine(&bytes, job.kind) {
+            Ok(facts) => Outcome::Sound(Arc::new(facts)),
+            Err(defect) => Outcome::Defective(Arc::new(defect)),
+        }),
+        Ok(None) => None,
+        Err(error) => Some(Outcome::Unreadable(
+            format!("it cannot be read ({error})").into(),
+        )),
+    };
+    let racy = age(job.stamp) < RACY;
+    Examined { job, outcome, racy }
+}
+
+/// Since the last change of a file, by the wall clock; nothing when that lies in the future.
+#[must_use]
+pub fn age(stamp: Stamp) -> Duration {
+    let last = u64::try_from(stamp.modified.max(stamp.changed)).unwrap_or_default();
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .saturating_sub(Duration::from_nanos(last))
+}
+
+/// Reads a file whose stamp must be the given one before and after; `None` when it is another.
+///
+/// SECURITY: the stamp was taken from a path checked to lie in the tree. A link that was swapped since then leads to
+/// another inode, and its bytes are thrown away here.
+///
+/// # Errors
+/// When it cannot be opened or read.
+pub fn read_whole(path: &Path, stamp: Stamp) -> io::Result<Option<Vec<u8>>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if read::stamp(&file.metadata()?) != stamp {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
+    Read::by_ref(&mut file)
+        .take(stamp.size + 1)
+        .read_to_end(&mut bytes)?;
+    let same = bytes.len() as u64 == stamp.size && read::stamp(&file.metadata()?) == stamp;
+    Ok(same.then_some(bytes))
+}

@@ -1,0 +1,387 @@
+//! Which file of a slot is given, and whether it is given now. Pure: what was read and how long ago go in, a verdict
+//! comes out.
+//!
+//! 1. No file of the kind: nothing, but a removal counts only after a while.
+//! 2. The folder is not quiet: what was offered and is unchanged stays, anything else waits.
+//! 3. The lowest rank wins; among several of one rank the choice is kept until bytes new to the slot appear.
+//! 4. The chosen file is offered when its bytes are sound and known to be whole.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::firmware::{DefectKind, Facts, HoldReason, Image, ImageKind, Offer, Sha256};
+
+use super::catalog::{Beside, Candidate, Known, Outcome};
+use super::names;
+use super::problem::Problem;
+
+/// A racy file is examined again when its last change is this old (Linux keeps times to a few milliseconds).
+const RACY: Duration = Duration::from_secs(2);
+
+/// Most ids of former rivals that a slot remembers.
+const RIVALS: usize = 64;
+
+/// Times that the operator sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A folder is quiet when nothing changed in it for so long.
+    pub settle: Duration,
+    /// A removal counts after so long.
+    pub removal_grace: Duration,
+    /// A file that cannot prove that it is whole is taken to be after so long.
+    pub quiet: Duration,
+}
+
+/// What was chosen before, in this run of the server or the last one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// The file.
+    pub name: Box<str>,
+    /// Its id; `None` when it was never examined.
+    pub id: Option<Sha256>,
+}
+
+/// A slot as it is now, for one kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// The folder, relative to the root.
+    pub path: &'a Path,
+    /// The kind in question.
+    pub kind: ImageKind,
+    /// All candidate files of the folder, of either kind.
+    pub files: &'a [Known],
+    /// What the catalogue has now.
+    pub candidate: &'a Candidate,
+    /// What was chosen before.
+    pub before: Option<&'a Before>,
+    /// Ids that took part in earlier choices.
+    pub rivals: &'a [Sha256],
+    /// Since the last change of the folder.
+    pub calm_for: Duration,
+    /// Since the chosen file was found missing.
+    pub gone_for: Duration,
+}
+
+/// What becomes of a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What the catalogue has from now on.
+    pub candidate: Candidate,
+    /// Files to examine, as indices into `files`.
+    pub wants: Vec<usize>,
+    /// Look again after this time, if nothing happens before.
+    pub wake: Option<Duration>,
+    /// The chosen file is missing: the clock of the removal runs.
+    pub gone: bool,
+    /// What a person should know.
+    pub problems: Vec<Problem>,
+}
+
+impl Verdict {
+    fn new(candidate: Candidate) -> Self {
+        Self {
+            candidate,
+            wants: Vec::new(),
+            wake: None,
+            gone: false,
+            problems: Vec::new(),
+        }
+    }
+
+    fn waking(mut self, after: Duration) -> Self {
+        self.wake = Some(after);
+        self
+    }
+}
+
+fn withheld(reason: HoldReason, file: &str) -> Candidate {
+    Candidate::Withheld {
+        reason,
+        file: Some(file.into()),
+    }
+}
+
+/// Decides what a slot offers of one kind.
+#[must_use]
+pub fn judge(sight: &Sight<'_>, patience: Patience) -> Verdict {
+    let mine: Vec<(usize, &Known)> = sight
+        .files
+        .iter()
+        .enumerate()
+        .filter(|(_, file)| file.kind == sight.kind && !is_twin(sight.files, file))
+        .collect();
+    let Some(rank) = mine.iter().map(|(_, file)| file.rank).min() else {
+        return match sight.candidate {
+            Candidate::Absent => Verdict::new(Candidate::Absent),
+            Candidate::Withheld { .. } | Candidate::Offered(_) => {
+                gone(sight, patience, Verdict::new(Candidate::Absent))
+            }
+        };
+    };
+    let best: Vec<&Known> = mine
+        .iter()
+        .map(|(_, file)| *file)
+        .filter(|file| file.rank == rank)
+        .collect();
+    let unchanged = unchanged_offer(sight.candidate, &best);
+
+    if sight.calm_for < patience.settle {
+        let candidate = match unchanged {
+            Some(offer) => Candidate::Offered(offer.clone()),
+            None => withheld(HoldReason::NotSettled, &newest(&best).name),
+        };
+        return Verdict::new(candidate).waking(patience.settle.saturating_sub(sight.calm_for));
+    }
+
+    let wants: Vec<usize> = wanted(sight, &mine);
+    let pending = mine
+        .iter()
+        .any(|(_, file)| file.outcome == Outcome::Pending);
+    if pending {
+        let candidate = match unchanged {
+            Some(offer) => Candidate::Offered(offer.clone()),
+            None => withheld(HoldReason::NotReady, &newest(&best).name),
+        };
+        return Verdict {
+            wants,
+            ..Verdict::new(candidate)
+        };
+    }
+
+    let chosen = choose(sight, &best);
+    let mut verdict = offer(sight, patience, chosen);
+    verdict.wants = wants;
+    if best.len() > 1 {
+        verdict.problems.push(several(sight.path, &best, chosen));
+    }
+    if sight.files.iter().any(|file| file.racy) {
+        verdict.wake = Some(verdict.wake.unwrap_or(RACY).min(RACY));
+    }
+    if replaces_what_is_gone(sight, &mine, chosen) {
+        gone(sight, patience, verdict)
+    } else {
+        verdict
+    }
+}
+
+/// Holds a slot whose chosen file is missing until the removal counts; then it is as `after` says.
+fn gone(sight: &Sight<'_>, patience: Patience, after: Verdict) -> Verdict {
+    if sight.gone_for >= patience.removal_grace {
+        return after;
+    }
+    let left = patience.removal_grace.saturating_sub(sight.gone_for);
+    let wake = after.wake.unwrap_or(left).min(left);
+    let candidate = Candidate::Withheld {
+        reason: HoldReason::JustRemoved,
+        file: None,
+    };
+    Verdict {
+        candidate,
+        gone: true,
+        ..after
+    }
+    .waking(wake)
+}
+
+/// The chosen file vanished, and what would be given instead lay beside it before: a removal, not a replacement.
+fn replaces_what_is_gone(sight: &Sight<'_>, mine: &[(usize, &Known)], chosen: &Known) -> bool {
+    let Some(before) = sight.before else {
+        return false;
+    };
+    let missing = !mine.iter().any(|(_, file)| file.name == before.name);
+    missing && id(chosen).is_some_and(|id| sight.rivals.contains(&id) && before.id != Some(id))
+}
+
+fn is_twin(files: &[Known], file: &Known) -> bool {
+    names::twin_of(&file.name).is_some_and(|plain| {
+        files
+            .iter()
+            .any(|other| *other.name == *plain && other.kind == file.kind)
+    })
+}
+
+fn wanted(sight: &Sight<'_>, mine: &[(usize, &Known)]) -> Vec<usize> {
+    let calm = sight.calm_for >= RACY;
+    let twins = sight
+        .files
+        .iter()
+        .enumerate()
+        .filter(|(_, file)| file.kind == sight.kind && is_twin(sight.files, file));
+    mine.iter()
+        .copied()
+        .chain(twins)
+        .filter(|(_, file)| file.outcome == Outcome::Pending || (file.racy && calm))
+        .map(|(at, _)| at)
+        .collect()
+}
+
+fn unchanged_offer<'a>(candidate: &'a Candidate, best: &[&Known]) -> Option<&'a Offer> {
+    let Candidate::Offered(offer) = candidate else {
+        return None;
+    };
+    let name = offer.image.path.file_name()?.to_str()?;
+    best.iter()
+        .any(|file| *file.name == *name && file.stamp == offer.image.stamp)
+        .then_some(offer)
+}
+
+fn id(file: &Known) -> Option<Sha256> {
+    match &file.outcome {
+        Outcome::Sound(facts) => Some(facts.id()),
+        Outcome::Pending | Outcome::Defective(_) | Outcome::Unreadable(_) => None,
+    }
+}
+
+fn newest<'a>(files: &[&'a Known]) -> &'a Known {
+    files
+        .iter()
+        .copied()
+        .max_by(|a, b| (a.stamp.modified, &a.name).cmp(&(b.stamp.modified, &b.name)))
+        .expect("judge asks only for groups that hold a file")
+}
+
+/// The file of a group of one rank. Times alone never change a choice: a restore, a clone or a wrong clock would
+/// downgrade a fleet.
+fn choose<'a>(sight: &Sight<'_>, best: &[&'a Known]) -> &'a Known {
+    let Some(kept) = sight
+        .before
+        .and_then(|before| best.iter().copied().find(|file| file.name == before.name))
+    else {
+        return newest(best);
+    };
+    let known = |file: &Known| match id(file) {
+        Some(id) => sight.rivals.contains(&id),
+        // A broken file has no id; it counts as new when it is younger than what is offered.
+        None => file.stamp.modified <= kept.stamp.modified,
+    };
+    let new: Vec<&Known> = best
+        .iter()
+        .copied()
+        .filter(|file| file.name == kept.name || !known(file))
+        .collect();
+    newest(&new)
+}
+
+fn several(path: &Path, best: &[&Known], chosen: &Known) -> Problem {
+    let names: Vec<&str> = best.iter().map(|file| &*file.name).collect();
+    Problem::new(
+        path,
+        format!(
+            "{} images could be meant: {}; {} is taken",
+            best.len(),
+            names.join(", "),
+            chosen.name
+        ),
+        "leave one, or name the right one firmware.bin",
+    )
+}
+
+/// Whether the chosen file is given, by what is known of its bytes.
+fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
+    let problem =
+        |what: &str, cure: &str| vec![Problem::new(sight.path.join(&*chosen.name), what, cure)];
+    match &chosen.outcome {
+        Outcome::Pending => Verdict::new(withheld(HoldReason::NotReady, &chosen.name)),
+        Outcome::Unreadable(why) => Verdict {
+            problems: problem(why, "make it readable for the server's user"),
+            ..Verdict::new(withheld(HoldReason::Unreadable, &chosen.name))
+        },
+        Outcome::Defective(defect) => {
+            let reason = match defect.kind {
+                DefectKind::Corrupt => HoldReason::Corrupt,
+                DefectKind::NotAnApp => HoldReason::NotAnApp,
+            };
+            Verdict {
+                problems: problem(&defect.sentence, ""),
+                ..Verdict::new(withheld(reason, &chosen.name))
+            }
+        }
+        Outcome::Sound(facts) => {
+            let beside = chosen.beside.as_deref();
+            if beside.is_some_and(|beside| contradicts(beside, facts)) {
+                return Verdict {
+                    problems: problem(
+                        "its bytes do not have the sum that the .md5 or .sha256 beside it says",
+                        "copy it again, or correct the sum",
+                    ),
+                    ..Verdict::new(withheld(HoldReason::Corrupt, &chosen.name))
+                };
+            }
+            let whole = facts.proves_whole
+                || chosen.renamed
+                || beside.is_some_and(|beside| beside.md5.is_some() || beside.sha256.is_some())
+                || sight.calm_for >= patience.quiet;
+            if !whole {
+                return Verdict::new(withheld(HoldReason::NotSettled, &chosen.name))
+                    .waking(patience.quiet.saturating_sub(sight.calm_for));
+            }
+            Verdict::new(Candidate::Offered(offered(sight, chosen, facts)))
+        }
+    }
+}
+
+fn contradicts(beside: &Beside, facts: &Facts) -> bool {
+    beside.md5.is_some_and(|sum| sum != facts.md5)
+        || beside.sha256.is_some_and(|sum| sum != facts.sha256)
+}
+
+fn offered(sight: &Sight<'_>, chosen: &Known, facts: &Arc<Facts>) -> Offer {
+    let twin = sight
+        .files
+        .iter()
+        .find(|file| names::twin_of(&file.name) == Some(&chosen.name));
+    let compressed = twin.and_then(|twin| match &twin.outcome {
+        Outcome::Sound(packed)
+            if packed.inflated_size.is_some() && packed.identities.md5.contains(&facts.md5) =>
+        {
+            Some(Arc::new(image(sight, twin, packed)))
+        }
+        _ => None,
+    });
+    let new = Offer {
+        image: Arc::new(image(sight, chosen, facts)),
+        compressed,
+    };
+    match sight.candidate {
+        // Readers compare pointers; an offer that says the same stays the same.
+        Candidate::Offered(old) if *old == new => old.clone(),
+        _ => new,
+    }
+}
+
+fn image(sight: &Sight<'_>, file: &Known, facts: &Arc<Facts>) -> Image {
+    let beside = file.beside.as_deref();
+    let told = beside.filter(|beside| beside.title.is_some() || beside.version.is_some());
+    let facts = match told {
+        None => facts.clone(),
+        Some(beside) => Arc::new(Facts {
+            title: beside.title.clone().or_else(|| facts.title.clone()),
+            version: beside.version.clone().or_else(|| facts.version.clone()),
+            ..Facts::clone(facts)
+        }),
+    };
+    Image {
+        kind: file.kind,
+        path: sight.path.join(&*file.name).into(),
+        facts,
+        stamp: file.stamp,
+        note: beside.and_then(|beside| beside.description.clone()),
+    }
+}
+
+/// The rivals that a slot remembers after a choice: those it knew and those that are there now.
+#[must_use]
+pub fn rivals(known: &[Sha256], files: &[Known]) -> Box<[Sha256]> {
+    let mut all: Vec<Sha256> = known.to_vec();
+    for id in files.iter().filter_map(id) {
+        if !all.contains(&id) {
+            all.push(id);
+        }
+    }
+    if files.len() < 2 && known.is_empty() {
+        return Box::default();
+    }
+    all.drain(..all.len().saturating_sub(RIVALS));
+    all.into()
+}

@@ -1,0 +1,125 @@
+//! Copies of delivered images in the state folder, so that a file that was overwritten or deleted can be had again.
+//!
+//! `kept/<sha-256>` holds the bytes, `kept/slots.json` says which slot delivered which, newest first.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::firmware::{Image, Sha256};
+use crate::health::Board;
+
+use super::{Settings, hasher};
+
+/// Slot → ids of delivered images, newest first.
+type Slots = BTreeMap<PathBuf, Vec<Sha256>>;
+
+/// The copies.
+pub struct Kept {
+    folder: PathBuf,
+    root: PathBuf,
+    /// Per slot, beside the one in use.
+    previous: usize,
+    slots: Mutex<Slots>,
+    board: Arc<Board>,
+}
+
+impl Kept {
+    pub(super) fn open(settings: &Settings, board: Arc<Board>) -> Self {
+        let folder = settings.state.join("kept");
+        let slots = match fs::read(folder.join("slots.json")) {
+            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
+                tracing::warn!(%error, folder = %folder.display(), "the list of kept images is broken; it begins anew, the copies stay");
+                Slots::new()
+            }),
+            Err(_) => Slots::new(),
+        };
+        let previous = settings.keep_previous;
+        Self {
+            folder,
+            root: settings.root.clone(),
+            previous,
+            slots: Mutex::new(slots),
+            board,
+        }
+    }
+
+    /// Keeps a copy, unless the slot's newest is this one. A failure is said on the board and stops nothing.
+    pub(super) fn keep(&self, image: &Image) {
+        if self.previous == 0 {
+            return;
+        }
+        let slot = image.path.parent().unwrap_or(Path::new(""));
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.get(slot).and_then(|ids| ids.first()) == Some(&image.facts.id()) {
+            return;
+        }
+        let result = self.copy(image).and_then(|copied| {
+            if copied {
+                self.enter(&mut slots, slot, image.facts.id())
+            } else {
+                Ok(())
+            }
+        });
+        let text = result.err().map(|error| {
+            format!(
+                "delivered images cannot be kept in {} ({error}); they are served all the same",
+                self.folder.display()
+            )
+        });
+        self.board.trouble("kept-images", text);
+    }
+
+    /// Says whether the copy is there; not when the file changed in this moment.
+    fn copy(&self, image: &Image) -> io::Result<bool> {
+        let path = self.folder.join(image.facts.id().to_string());
+        if path.exists() {
+            return Ok(true);
+        }
+        let Some(bytes) = hasher::read_whole(&self.root.join(&image.path), image.stamp)? else {
+            return Ok(false);
+        };
+        if Sha256::of(&bytes) != image.facts.id() {
+            return Ok(false);
+        }
+        fs::create_dir_all(&self.folder)?;
+        write_whole(&path, &bytes)?;
+        Ok(true)
+    }
+
+    fn enter(&self, slots: &mut Slots, slot: &Path, id: Sha256) -> io::Result<()> {
+        let ids = slots.entry(slot.to_owned()).or_default();
+        ids.retain(|other| *other != id);
+        ids.insert(0, id);
+        let dropped = ids.split_off(ids.len().min(self.previous + 1));
+        write_whole(
+            &self.folder.join("slots.json"),
+            &serde_json::to_vec_pretty(slots)?,
+        )?;
+        for id in dropped {
+            if !slots.values().any(|ids| ids.contains(&id)) {
+                fs::remove_file(self.folder.join(id.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Temporary file, fsync, rename, fsync of the folder: a reader sees the old bytes or the new ones.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        // What is half written helps nobody; the error that counts is the first one.
+        let _ = fs::remove_file(&new);
+    }
+    written?;
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}

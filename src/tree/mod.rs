@@ -1,0 +1,188 @@
+//! First floor: the images on disk. Reads the tree, follows its changes, and gives bytes that match their hashes.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `names` | what a file name means |
+//! | `read` | one folder off the disk |
+//! | `judge` | which file of a slot is given, and whether it is now (pure) |
+//! | `catalog`, `shelf` | the immutable picture that readers share |
+//! | `keeper`, `look` | the one thread that changes the picture |
+//! | `hasher`, `digests` | examining files, and not doing it twice |
+//! | `watch` | the kernel's notifications |
+//! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
+//! | `kept` | copies of delivered images |
+//! | `problem` | what is wrong, with the cure |
+
+mod bytes;
+mod catalog;
+mod digests;
+mod hasher;
+mod judge;
+mod keeper;
+mod kept;
+mod look;
+mod names;
+mod problem;
+mod read;
+mod shelf;
+mod watch;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{oneshot, watch as generation};
+
+use crate::firmware::{Device, Image, ImageKind};
+use crate::health::Board;
+
+pub use bytes::{Content, OpenError};
+pub use catalog::{Beside, Candidate, Catalog, Folder, Known, Outcome, Tried};
+pub use judge::Patience;
+pub use problem::Problem;
+
+use hasher::Hasher;
+use keeper::{Keeper, Message};
+
+/// Where the tree is and how patient it is.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The root, as the operator named it; absolute.
+    pub root: PathBuf,
+    /// The state folder: caches and kept copies.
+    pub state: PathBuf,
+    /// Times of quiet.
+    pub patience: Patience,
+    /// All folders are looked at this often, to repair whatever was missed.
+    pub sweep: Duration,
+    /// The same where no notifications come.
+    pub poll: Duration,
+    /// Files above this size are not images, in bytes.
+    pub largest_image: u64,
+    /// Bytes of images held in memory at once, at most.
+    pub memory: u64,
+    /// Copies of delivered images per slot; 0 keeps none.
+    pub keep_previous: usize,
+}
+
+/// A handle to the tree; the thread behind it ends with the last one.
+#[derive(Clone)]
+pub struct Tree {
+    catalog: Arc<ArcSwap<Catalog>>,
+    messages: mpsc::Sender<Message>,
+    generation: generation::Receiver<u64>,
+    bytes: Arc<bytes::Store>,
+    kept: Arc<kept::Kept>,
+}
+
+impl Tree {
+    /// Starts to read the tree and to follow it. Returns at once: until it was read, [`Tree::look`] finds slots on disk.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(settings: Settings, board: &Arc<Board>) -> io::Result<Self> {
+        let (messages, inbox) = mpsc::channel();
+        let (generation, changes) = generation::channel(0);
+        let catalog = Arc::new(ArcSwap::from_pointee(Catalog::default()));
+        let bytes = Arc::new(bytes::Store::new(&settings));
+        let kept = Arc::new(kept::Kept::open(&settings, board.clone()));
+        let results = messages.clone();
+        let hasher = Hasher::start(settings.largest_image, move |examined| {
+            // Nobody listens when the server ends.
+            let _ = results.send(Message::Examined(Box::new(examined)));
+        })?;
+        let (published, to_self, board) =
+            (Arc::downgrade(&catalog), messages.clone(), board.clone());
+        thread::Builder::new()
+            .name("tree".to_owned())
+            .spawn(move || {
+                Keeper::new(settings, hasher, board, to_self, published, generation).run(&inbox);
+            })?;
+        Ok(Self {
+            catalog,
+            messages,
+            generation: changes,
+            bytes,
+            kept,
+        })
+    }
+
+    /// The tree as it is now. Never waits.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// The same for a moment: cheaper, and not to be kept.
+    #[must_use]
+    pub fn glance(&self) -> arc_swap::Guard<Arc<Catalog>> {
+        self.catalog.load()
+    }
+
+    /// Looks at the slots of a device on disk, and examines first what they hold. Returns when the catalogue has them.
+    pub async fn look(&self, device: &Device) {
+        let slots = device
+            .slots()
+            .map(|slot| slot.words().iter().collect())
+            .to_vec();
+        let (done, ready) = oneshot::channel();
+        if self.messages.send(Message::Look(slots, done)).is_ok() {
+            // An error means that the server ends.
+            let _ = ready.await;
+        }
+    }
+
+    /// Waits until a device's search ends at something other than an image that is still being examined.
+    pub async fn ready(&self, device: &Device, kind: ImageKind) {
+        use crate::firmware::{Found, HoldReason};
+        let mut changes = self.generation.clone();
+        loop {
+            changes.mark_unchanged();
+            let catalog = self.catalog();
+            if catalog.find(device, kind) != Found::Withheld(HoldReason::NotReady)
+                || changes.changed().await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Counts the changes of the catalogue; wakes whoever waits for the next one.
+    #[must_use]
+    pub fn changes(&self) -> generation::Receiver<u64> {
+        self.generation.clone()
+    }
+
+    /// Asks for a look at everything.
+    pub fn sweep(&self) {
+        // An error means that the server ends.
+        let _ = self.messages.send(Message::Sweep);
+    }
+
+    /// The bytes of an image, as they were when it was examined.
+    ///
+    /// # Errors
+    /// When the file is another one by now, or cannot be read.
+    pub async fn open(&self, image: &Arc<Image>) -> Result<Content, OpenError> {
+        let content = self.bytes.open(image).await;
+        if content.is_err() {
+            self.hint(image);
+        }
+        content
+    }
+
+    /// Says that a file is not the one that the catalogue knows.
+    pub fn hint(&self, image: &Image) {
+        let folder = image.path.parent().map(Path::to_owned).unwrap_or_default();
+        // An error means that the server ends.
+        let _ = self.messages.send(Message::Hint(folder));
+    }
+
+    /// Keeps a copy of an image that is being delivered, unless its slot has it. Reads and writes: not for async threads.
+    pub fn keep(&self, image: &Image) {
+        self.kept.keep(image);
+    }
+}

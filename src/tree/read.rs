@@ -1,0 +1,383 @@
+//! Reading one folder off the disk. A notification is a hint to look; this is the look.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use walkdir::{DirEntry, DirEntryExt, WalkDir};
+
+use crate::firmware::{ANY_PROJECT, ImageKind, NodeId, Org, Stamp};
+
+use super::catalog::Beside;
+use super::names::{self, Role};
+use super::problem::Problem;
+
+/// Folders below the root down to here are read: `<org>/<project>/<node>/<key>/`.
+pub const DEEPEST: usize = 4;
+
+/// Nobody writes more than this beside an image.
+const LARGEST_BESIDE: u64 = 64 * 1024;
+
+/// The root of the tree as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Without links; all paths of the tree are below it.
+    pub path: PathBuf,
+    /// Device and inode: another pair is another tree under the same name.
+    pub identity: (u64, u64),
+}
+
+impl Root {
+    /// Finds the root as the operator named it.
+    ///
+    /// # Errors
+    /// When it is not there or is not a folder.
+    pub fn find(configured: &Path) -> io::Result<Self> {
+        let path = fs::canonicalize(configured)?;
+        let meta = fs::metadata(&path)?;
+        if !meta.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a folder"));
+        }
+        Ok(Self {
+            identity: (meta.dev(), meta.ino()),
+            path,
+        })
+    }
+}
+
+/// A candidate file.
+#[derive(Debug)]
+pub struct Seen {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it is for.
+    pub kind: ImageKind,
+    /// The lowest rank wins.
+    pub rank: u8,
+    /// Which file it is.
+    pub stamp: Stamp,
+    /// What lies beside it.
+    pub beside: Option<Box<Beside>>,
+}
+
+/// A link to another place in the tree.
+#[derive(Debug)]
+pub struct Link {
+    /// Its name.
+    pub name: Box<str>,
+    /// The folder that it points to, or that holds the file it points to; relative to the root.
+    pub folder: PathBuf,
+    /// It points to a folder.
+    pub to_folder: bool,
+}
+
+/// What one folder holds.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// Inode of the folder.
+    pub inode: u64,
+    /// Candidate files, by name.
+    pub files: Vec<Seen>,
+    /// Folders to read next, with their inodes.
+    pub folders: Vec<(Box<str>, u64)>,
+    /// Links that stay in the tree.
+    pub links: Vec<Link>,
+    /// What is wrong here.
+    pub problems: Vec<Problem>,
+}
+
+/// Why a folder could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is not there any more.
+    #[error("gone")]
+    Gone,
+    /// It is there and cannot be read.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
+
+/// Identity of a file, from its metadata.
+#[must_use]
+pub fn stamp(meta: &Metadata) -> Stamp {
+    let nanos =
+        |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    Stamp {
+        inode: meta.ino(),
+        size: meta.len(),
+        modified: nanos(meta.mtime(), meta.mtime_nsec()),
+        changed: nanos(meta.ctime(), meta.ctime_nsec()),
+    }
+}
+
+/// Reads one folder, `rel` below the root.
+///
+/// # Errors
+/// When it is gone or cannot be read whole; a half-read folder is never returned.
+pub fn read_folder(root: &Root, rel: &Path) -> Result<Reading, ReadError> {
+    let path = root.path.join(rel);
+    let meta = match fs::metadata(&path) {
+        Ok(meta) if meta.is_dir() => meta,
+        Ok(_) => return Err(ReadError::Gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Gone),
+        Err(error) => return Err(error.into()),
+    };
+    let mut reader = Reader {
+        root,
+        rel,
+        depth: rel.components().count(),
+        reading: Reading {
+            inode: meta.ino(),
+            ..Reading::default()
+        },
+        small: Vec::new(),
+    };
+    for entry in WalkDir::new(&path)
+        .follow_root_links(true)
+        .min_depth(1)
+        .max_depth(1)
+    {
+        match entry {
+            Ok(entry) => reader.see(&entry)?,
+            Err(error) => {
+                let error = io::Error::from(error);
+                if error.kind() != io::ErrorKind::NotFound {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+    Ok(reader.finish(&path))
+}
+
+struct Reader<'a> {
+    root: &'a Root,
+    rel: &'a Path,
+    depth: usize,
+    reading: Reading,
+    /// Names of `.toml`, `.md5` and `.sha256` files.
+    small: Vec<Box<str>>,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, name: &str, what: impl Into<String>, cure: &str) {
+        self.reading
+            .problems
+            .push(Problem::new(self.rel.join(name), what, cure));
+    }
+
+    fn see(&mut self, entry: &DirEntry) -> io::Result<()> {
+        let Some(name) = entry.file_name().to_str() else {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            self.problem(&name, "its name is not UTF-8", "rename it");
+            return Ok(());
+        };
+        if names::is_invisible(name) {
+            return Ok(());
+        }
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            self.see_folder(name, entry.ino());
+        } else if kind.is_file() {
+            match entry.metadata() {
+                Ok(meta) => self.see_file(name, &meta),
+                Err(error) => return gone_is_fine(error.into()),
+            }
+        } else if kind.is_symlink() {
+            self.see_link(name)?;
+        } else if kind.is_socket()
+            || kind.is_fifo()
+            || kind.is_block_device()
+            || kind.is_char_device()
+        {
+            self.problem(
+                name,
+                "it is a socket, pipe or device, not an image",
+                "remove it",
+            );
+        }
+        Ok(())
+    }
+
+    fn see_folder(&mut self, name: &str, inode: u64) {
+        if self.depth >= DEEPEST || (name == "software" && self.depth > 0) {
+            return;
+        }
+        let fine = match self.depth {
+            0 => name.parse::<Org>().is_ok(),
+            1 => name == ANY_PROJECT || name.parse::<NodeId>().is_ok(),
+            _ => name.parse::<NodeId>().is_ok(),
+        };
+        if fine {
+            self.reading.folders.push((name.into(), inode));
+        } else {
+            self.problem(
+                name,
+                "no device can ask for a folder of this name, so nothing in it is served",
+                "use 1 to 64 letters, digits, '.', '_' and '-', and none of the reserved names",
+            );
+        }
+    }
+
+    fn see_file(&mut self, name: &str, meta: &Metadata) {
+        match names::role(name) {
+            Role::Candidate(..) if self.depth < 2 => self.problem(
+                name,
+                "no device looks for an image here",
+                "move it into <org>/<key>/, <org>/<project>/<key>/ or <org>/<project>/<node>/",
+            ),
+            Role::Candidate(kind, rank) => {
+                self.reading.files.push(Seen {
+                    name: name.into(),
+                    kind,
+                    rank,
+                    stamp: stamp(meta),
+                    beside: None,
+                });
+            }
+            Role::Note | Role::Sum => self.small.push(name.into()),
+            Role::Other => {}
+        }
+    }
+
+    /// SECURITY: a link is followed only when where it ends lies below the root.
+    fn see_link(&mut self, name: &str) -> io::Result<()> {
+        let link = self.root.path.join(self.rel).join(name);
+        let target = match fs::canonicalize(&link) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.problem(
+                    name,
+                    "it is a link to nothing",
+                    "remove it, or restore what it points to",
+                );
+                return Ok(());
+            }
+            Err(error) => {
+                self.problem(
+                    name,
+                    format!("it is a link that cannot be followed ({error})"),
+                    "remove it",
+                );
+                return Ok(());
+            }
+        };
+        let Ok(inside) = target.strip_prefix(&self.root.path).map(Path::to_owned) else {
+            self.problem(
+                name,
+                "it is a link that leaves the tree, so it is not served",
+                "copy the file into the tree",
+            );
+            return Ok(());
+        };
+        let meta = match fs::metadata(&target) {
+            Ok(meta) => meta,
+            Err(error) => return gone_is_fine(error),
+        };
+        if !meta.is_dir() {
+            if meta.is_file() {
+                let folder = inside.parent().unwrap_or(Path::new("")).to_owned();
+                self.reading.links.push(Link {
+                    name: name.into(),
+                    folder,
+                    to_folder: false,
+                });
+                self.see_file(name, &meta);
+            }
+            return Ok(());
+        }
+        let here = fs::canonicalize(self.root.path.join(self.rel))?;
+        if here.starts_with(&target) {
+            self.problem(name, "it is a link to a folder above itself", "remove it");
+            return Ok(());
+        }
+        self.reading.links.push(Link {
+            name: name.into(),
+            folder: inside,
+            to_folder: true,
+        });
+        self.see_folder(name, meta.ino());
+        Ok(())
+    }
+
+    fn finish(mut self, path: &Path) -> Reading {
+        self.reading.files.sort_by(|a, b| a.name.cmp(&b.name));
+        self.reading.folders.sort();
+        let small = std::mem::take(&mut self.small);
+        let mut files = std::mem::take(&mut self.reading.files);
+        for name in small {
+            let Some((image, _)) = name.rsplit_once('.') else {
+                continue;
+            };
+            let Some(file) = files.iter_mut().find(|file| *file.name == *image) else {
+                continue;
+            };
+            let beside = file.beside.get_or_insert_default();
+            if let Err(what) = read_beside(path, &name, beside) {
+                self.problem(
+                    &name,
+                    what,
+                    "correct it or remove it; until then it is not used",
+                );
+            }
+        }
+        self.reading.files = files;
+        self.reading
+    }
+}
+
+fn gone_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// `<image>.toml`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    title: Option<Box<str>>,
+    version: Option<Box<str>>,
+    description: Option<Box<str>>,
+}
+
+fn read_beside(folder: &Path, name: &str, beside: &mut Beside) -> Result<(), String> {
+    let path = folder.join(name);
+    let text = match fs::metadata(&path) {
+        Ok(meta) if meta.len() > LARGEST_BESIDE => {
+            return Err(format!(
+                "it has {} bytes, too many for what it is",
+                meta.len()
+            ));
+        }
+        Ok(_) => {
+            fs::read_to_string(&path).map_err(|error| format!("it cannot be read ({error})"))?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("it cannot be read ({error})")),
+    };
+    // `md5sum` and `sha256sum` write the sum first, then the name.
+    let sum = text.split_whitespace().next().unwrap_or_default();
+    if name.ends_with(".md5") {
+        beside.md5 = Some(
+            sum.parse()
+                .map_err(|error| format!("it holds no MD5 sum ({error})"))?,
+        );
+    } else if name.ends_with(".sha256") {
+        beside.sha256 = Some(
+            sum.parse()
+                .map_err(|error| format!("it holds no SHA-256 sum ({error})"))?,
+        );
+    } else {
+        let note: Note =
+            toml::from_str(&text).map_err(|error| error.to_string().trim().replace('\n', " "))?;
+        beside.title = note.title;
+        beside.version = note.version;
+        beside.description = note.description;
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The kernel's notifications, folder by folder. A notification is a hint to look, never a fact.
+//!
+//! notify's own recursive mode loses files in folders that are made and filled at once, so the keeper registers every
+//! folder itself, and always before it reads it.
+
+use std::path::Path;
+
+use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// File systems whose changes are made on other machines and raise no notification here (`statfs(2)`, `linux/magic.h`).
+const REMOTE: [(i64, &str); 11] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFE53_4D42, "SMB2"),
+    (0xFF53_4D42, "CIFS"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9p"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x786F_4256, "VirtualBox shared folder"),
+    (0x6175_6673, "aufs"),
+];
+
+/// Why folders are not watched, in words for people. The sweeps go on in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The kernel allows no more watches.
+    Limit,
+    /// The tree lies on a file system of another machine.
+    Remote(&'static str),
+    /// Anything else.
+    Other(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Limit => f.write_str(
+                "the kernel watches no more folders for this user, so changes are found by sweeps; \
+                 cure: sysctl fs.inotify.max_user_watches=1048576 (and fs.inotify.max_user_instances=512)",
+            ),
+            Self::Remote(name) => write!(
+                f,
+                "the tree lies on {name}, which reports no changes made elsewhere, so they are found by sweeps ([tree] poll)"
+            ),
+            Self::Other(error) => write!(f, "folders cannot be watched, so changes are found by sweeps: {error}"),
+        }
+    }
+}
+
+/// The watches.
+pub struct Watches {
+    watcher: Option<RecommendedWatcher>,
+    trouble: Option<Trouble>,
+}
+
+impl Watches {
+    /// Starts to listen; `hear` is called on a thread of its own.
+    pub fn start(
+        root: &Path,
+        hear: impl Fn(notify::Result<notify::Event>) + Send + 'static,
+    ) -> Self {
+        if let Some(name) = remote(root) {
+            return Self {
+                watcher: None,
+                trouble: Some(Trouble::Remote(name)),
+            };
+        }
+        match RecommendedWatcher::new(hear, Config::default()) {
+            Ok(watcher) => Self {
+                watcher: Some(watcher),
+                trouble: None,
+            },
+            Err(error) => Self {
+                watcher: None,
+                trouble: Some(trouble(&error)),
+            },
+        }
+    }
+
+    /// Watches one folder, from now on. Says whether it does.
+    pub fn watch(&mut self, path: &Path) -> bool {
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        match watcher.watch(path, RecursiveMode::NonRecursive) {
+            Ok(()) => true,
+            Err(error) => {
+                // A folder that is gone again is no trouble.
+                if !matches!(error.kind, ErrorKind::PathNotFound) && path.exists() {
+                    self.trouble.get_or_insert_with(|| trouble(&error));
+                }
+                false
+            }
+        }
+    }
+
+    /// Lets go of a folder that was moved away or replaced.
+    pub fn unwatch(&mut self, path: &Path) {
+        if let Some(watcher) = &mut self.watcher {
+            // The kernel has mostly done it already.
+            let _ = watcher.unwatch(path);
+        }
+    }
+
+    /// Why some folders are not watched; `None` when all are.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+}
+
+fn trouble(error: &notify::Error) -> Trouble {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => Trouble::Limit,
+        // inotify_init: too many instances, which the same sysctl page cures.
+        ErrorKind::Io(io) if io.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            Trouble::Limit
+        }
+        _ => Trouble::Other(error.to_string()),
+    }
+}
+
+/// The name of the file system when it is one of another machine.
+fn remote(path: &Path) -> Option<&'static str> {
+    let kind = rustix::fs::statfs(path).ok()?.f_type;
+    REMOTE
+        .iter()
+        .find(|(magic, _)| *magic == kind)
+        .map(|(_, name)| *name)
+}
