@@ -1,0 +1,274 @@
+//! The counter for devices: the one thing a device door may talk to.
+//!
+//! A poll is decided in memory: [`Desk::check_in`] never waits. Only what cannot be decided yet (the tree is still being
+//! read, an image is still being examined) waits a moment, in [`Desk::check_in_patiently`].
+
+mod roster;
+mod talk;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::firmware::{
+    Decision, Delivery, Device, Found, Guards, HoldReason, Image, ImageKind, Visit, decide,
+};
+use crate::tree::{Candidate, Outcome, Tree};
+
+pub use crate::tree::{Content, OpenError};
+use roster::Roster;
+use talk::Talk;
+
+/// What an operator may change while the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Rules of the decision.
+    pub guards: Guards,
+    /// Downloads at once; 0 is no limit.
+    pub downloads_at_once: usize,
+    /// Time in which the head of an answer leaves.
+    pub answer: Duration,
+}
+
+/// The counter.
+pub struct Desk {
+    tree: Tree,
+    rules: ArcSwap<Rules>,
+    roster: Roster,
+    talk: Talk,
+    downloads: Arc<AtomicUsize>,
+    started: Instant,
+}
+
+/// A place among the downloads at once; given back when it is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How a download ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// Bytes of the image that were sent, or handed to the kernel for it.
+    pub sent: u64,
+    /// The peer closed in order after the last byte, or asked again on the same connection.
+    pub in_order: bool,
+}
+
+/// Which bytes of an image are sent: from `from` up to and without `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub from: u64,
+    /// One past the last byte.
+    pub to: u64,
+}
+
+impl Desk {
+    /// Opens the counter.
+    #[must_use]
+    pub fn new(tree: Tree, rules: Rules) -> Self {
+        Self {
+            tree,
+            rules: ArcSwap::from_pointee(rules),
+            roster: Roster::default(),
+            talk: Talk::default(),
+            downloads: Arc::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// New rules, from the next visit on.
+    pub fn obey(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// Decides a visit by what is known now. Never waits and reads nothing from disk. `None`: the tree is not read far
+    /// enough to say, ask [`Desk::check_in_patiently`].
+    #[must_use]
+    pub fn check_in(&self, device: &Device, visit: &Visit) -> Option<Decision> {
+        let catalog = self.tree.glance();
+        let found = catalog.find(device, visit.kind);
+        let known = catalog.complete && found != Found::Withheld(HoldReason::NotReady);
+        known.then(|| self.decide(device, visit, &found))
+    }
+
+    /// Decides a visit, after a look at the disk where that is needed. Takes at most the time in which the head of an
+    /// answer has to leave; then the visit is held.
+    pub async fn check_in_patiently(&self, device: &Device, visit: &Visit) -> Decision {
+        let patience = self.rules.load().answer;
+        let look = async {
+            self.tree.look(device).await;
+            self.tree.ready(device, visit.kind).await;
+            self.tree.catalog().find(device, visit.kind)
+        };
+        let found = tokio::time::timeout(patience, look)
+            .await
+            .unwrap_or(Found::Withheld(HoldReason::NotReady));
+        self.decide(device, visit, &found)
+    }
+
+    fn decide(&self, device: &Device, visit: &Visit, found: &Found) -> Decision {
+        let rules = self.rules.load();
+        let decision = decide(found, visit, rules.guards, |image| {
+            self.roster
+                .standing(device, visit, image.facts.id(), self.started.elapsed())
+        });
+        self.talk.decided(device, visit, &decision);
+        decision
+    }
+
+    /// What a device would be offered, whatever it runs; `None` when it is offered nothing.
+    #[must_use]
+    pub fn offered(&self, device: &Device, kind: ImageKind) -> Option<Arc<Image>> {
+        match self.tree.glance().find(device, kind) {
+            Found::Offered(offer) => Some(offer.image),
+            Found::Nothing | Found::Withheld(_) => None,
+        }
+    }
+
+    /// A sound image by its path in the tree, for clients that want a file name. `words` are folder names and a file
+    /// name as they came from the network; what is not a name in the catalogue is not found.
+    #[must_use]
+    pub fn file(&self, words: &[&str]) -> Option<Arc<Image>> {
+        let (name, folders) = words.split_last()?;
+        let catalog = self.tree.glance();
+        let folder = catalog.folder(folders.iter().copied())?;
+        let file = folder.files.iter().find(|file| *file.name == **name)?;
+        match folder.candidate(file.kind) {
+            Candidate::Offered(offer) if offer.image.path.file_name()? == *name => {
+                Some(offer.image.clone())
+            }
+            Candidate::Offered(_) => match &file.outcome {
+                Outcome::Sound(facts) if facts.proves_whole => Some(Arc::new(Image {
+                    kind: file.kind,
+                    path: folders
+                        .iter()
+                        .collect::<std::path::PathBuf>()
+                        .join(name)
+                        .into(),
+                    facts: facts.clone(),
+                    stamp: file.stamp,
+                    note: None,
+                })),
+                _ => None,
+            },
+            Candidate::Absent | Candidate::Withheld { .. } => None,
+        }
+    }
+
+    /// Decides about one file that was asked for by name. No node is named, so nothing is remembered.
+    #[must_use]
+    pub fn check_file(&self, words: &[&str], visit: &Visit) -> Decision {
+        let found = self.file(words).map_or(Found::Nothing, |image| {
+            Found::Offered(crate::firmware::Offer {
+                image,
+                compressed: None,
+            })
+        });
+        decide(&found, visit, self.rules.load().guards, |_| {
+            crate::firmware::Standing::default()
+        })
+    }
+
+    /// The bytes of an image that was decided on, with a place among the downloads at once.
+    ///
+    /// # Errors
+    /// The reason for which the device hears 304 instead.
+    pub async fn open(&self, image: &Arc<Image>) -> Result<(Content, Place), HoldReason> {
+        let rules = **self.rules.load();
+        let place = self
+            .place(rules.downloads_at_once)
+            .ok_or(HoldReason::Busy)?;
+        match tokio::time::timeout(rules.answer, self.tree.open(image)).await {
+            Ok(Ok(content)) => Ok((content, place)),
+            Ok(Err(OpenError::Changed)) => Err(HoldReason::NotSettled),
+            Ok(Err(OpenError::Unreadable(error))) => {
+                tracing::warn!(path = %image.path.display(), %error, "an image cannot be read");
+                Err(HoldReason::Unreadable)
+            }
+            Err(_) => Err(HoldReason::NotReady),
+        }
+    }
+
+    fn place(&self, limit: usize) -> Option<Place> {
+        let taken = self.downloads.fetch_add(1, Ordering::Relaxed);
+        let place = Place(self.downloads.clone());
+        (limit == 0 || taken < limit).then_some(place)
+    }
+
+    /// A range that continues a download is about the image that the download began with, or about this one when
+    /// nothing is known of its beginning.
+    #[must_use]
+    pub fn continues(&self, name: &str, image: &Image) -> bool {
+        self.roster
+            .began(name)
+            .is_none_or(|id| id == image.facts.id())
+    }
+
+    /// A download begins: its later ranges must be of the same image.
+    pub fn begins(&self, name: &str, image: &Arc<Image>) {
+        self.roster.begins(name, image.facts.id());
+        let (tree, image) = (self.tree.clone(), image.clone());
+        // Keeping a copy is nobody's reason to wait; a failure is on the board.
+        drop(tokio::task::spawn_blocking(move || tree.keep(&image)));
+    }
+
+    /// A download ended. Only what a device with device headers took in full is remembered of it.
+    pub fn ended(
+        &self,
+        device: Option<&Device>,
+        visit: &Visit,
+        image: &Image,
+        span: Span,
+        ending: Ending,
+    ) {
+        let complete = ending.in_order && ending.sent == span.to - span.from;
+        self.talk.ended(device, image, span, ending, complete);
+        let Some(device) = device else { return };
+        if complete && visit.is_updater() && span.to == image.facts.size {
+            let delivery = Delivery {
+                image: image.facts.id(),
+                reported: visit.running.clone(),
+                at: self.started.elapsed(),
+            };
+            self.roster.delivered(device, visit, delivery);
+        }
+    }
+
+    /// The file turned out not to be the image while it was sent.
+    pub fn torn(&self, image: &Image) {
+        tracing::warn!(path = %image.path.display(), "the file changed while it was sent; the download is cut off");
+        self.tree.hint(image);
+    }
+
+    /// Downloads under way.
+    #[must_use]
+    pub fn downloads(&self) -> usize {
+        self.downloads.load(Ordering::Relaxed)
+    }
+
+    /// The name under which ranges of one device's image belong together.
+    #[must_use]
+    pub fn range_name(device: &Device, kind: ImageKind) -> String {
+        format!("{}/{}/{kind}", device.org, device.node)
+    }
+
+    /// Looks at everything again.
+    pub fn sweep(&self) {
+        self.tree.sweep();
+    }
+
+    /// A path of the tree as people write it.
+    #[must_use]
+    pub fn shown(path: &Path) -> String {
+        path.display().to_string()
+    }
+}

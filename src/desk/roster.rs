@@ -1,0 +1,111 @@
+//! What the server remembers of devices for deciding: in memory, bounded.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::firmware::{Delivery, Device, NodeId, Org, Record, Sha256, Standing, Visit};
+
+/// Most devices, and most downloads that may be continued; the oldest are forgotten first.
+const MOST: usize = 100_000;
+
+/// One piece of hardware under one name.
+type Who = (Org, NodeId, Option<Box<str>>);
+
+/// A map that forgets its oldest entries.
+struct Bounded<K, V> {
+    map: HashMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K, V> Default for Bounded<K, V> {
+    fn default() -> Self {
+        Self {
+            map: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Default> Bounded<K, V> {
+    fn entry(&mut self, key: K) -> &mut V {
+        if !self.map.contains_key(&key) {
+            if self.map.len() >= MOST
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.map.remove(&oldest);
+            }
+            self.order.push_back(key.clone());
+        }
+        self.map.entry(key).or_default()
+    }
+}
+
+/// The memory.
+#[derive(Default)]
+pub struct Roster {
+    records: Mutex<Bounded<Who, Record>>,
+    begun: Mutex<Bounded<Box<str>, Option<Sha256>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn who(device: &Device, visit: &Visit) -> Who {
+    (
+        device.org.clone(),
+        device.node.clone(),
+        visit.hardware.clone(),
+    )
+}
+
+impl Roster {
+    /// Where a device stands with an image.
+    pub fn standing(
+        &self,
+        device: &Device,
+        visit: &Visit,
+        image: Sha256,
+        now: Duration,
+    ) -> Standing {
+        let records = lock(&self.records);
+        records
+            .map
+            .get(&who(device, visit))
+            .map_or_else(Standing::default, |record| {
+                record.standing(image, &visit.running, now)
+            })
+    }
+
+    /// A device took an image in full.
+    pub fn delivered(&self, device: &Device, visit: &Visit, delivery: Delivery) {
+        lock(&self.records).entry(who(device, visit)).add(delivery);
+    }
+
+    /// The image that a download began with; `None` when nothing is known of it.
+    pub fn began(&self, name: &str) -> Option<Sha256> {
+        lock(&self.begun).map.get(name).copied().flatten()
+    }
+
+    /// A download begins.
+    pub fn begins(&self, name: &str, image: Sha256) {
+        *lock(&self.begun).entry(name.into()) = Some(image);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_forgotten_first() {
+        let mut bounded: Bounded<usize, usize> = Bounded::default();
+        for n in 0..=MOST {
+            *bounded.entry(n) = n;
+        }
+        assert_eq!((bounded.map.len(), bounded.order.len()), (MOST, MOST));
+        assert_eq!((bounded.map.get(&0), bounded.map.get(&1)), (None, Some(&1)));
+    }
+}
