@@ -1,0 +1,235 @@
+//! The main door: Frugal-IoT nodes, every Arduino updater, and whoever can do a GET.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/ota_update/<org>/<project>/<node>/<key>` | the image if it differs, else 304 |
+//! | the same `/image.bin` | the same, under a file name |
+//! | the same `/image.bin.md5`, `/image.bin.sha256` | its sum, for clients that ask for it first |
+//! | `/files/<path in the tree>` and its `.md5`, `.sha256` | one file by name, under the same decision |
+//!
+//! 304 is always safe: the device asks again in an hour. So it is the answer to every doubt.
+
+mod send;
+mod wire;
+
+use std::sync::Arc;
+
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+
+use crate::desk::Desk;
+use crate::firmware::{Decision, Device, HoldReason, Image, Visit};
+use crate::http::{Answer, Body, HttpDoor, Reply, Request, text};
+
+use send::Order;
+use wire::{Heard, Wants};
+
+/// For people with curl: what was decided.
+const DECISION: HeaderName = HeaderName::from_static("x-ota-decision");
+const X_MD5: HeaderName = HeaderName::from_static("x-md5");
+const X_SHA256: HeaderName = HeaderName::from_static("x-sha256");
+const X_VERSION: HeaderName = HeaderName::from_static("x-version");
+
+/// The door.
+pub struct Door {
+    prefix: String,
+    desk: Arc<Desk>,
+}
+
+/// What of an image is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Image,
+    Md5,
+    Sha256,
+}
+
+impl Door {
+    /// Answers under `/<prefix>/` and `/files/` by this desk.
+    #[must_use]
+    pub fn new(prefix: &str, desk: Arc<Desk>) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            desk,
+        }
+    }
+
+    fn device(&self, request: &Request, words: [&str; 4], part: Part) -> Answer {
+        let [org, project, node, key] = words;
+        let device = match Device::parse(org, project, node, key) {
+            Ok(device) => device,
+            Err(error) => return refuse(request, &error.to_string()),
+        };
+        let heard = wire::hear(request.headers());
+        request.wire().set_records(heard.records);
+        if part != Part::Image {
+            return Answer::Now(sum(self.desk.offered(&device, heard.visit.kind), part));
+        }
+        match heard.wants {
+            Wants::Image => self.image(request, device, heard.visit),
+            Wants::Version => Answer::Now(self.version(&device, &heard)),
+            Wants::Unknown => Answer::Now(not_modified(&Decision::Held(HoldReason::BadReport))),
+        }
+    }
+
+    fn image(&self, request: &Request, device: Device, visit: Visit) -> Answer {
+        let decision = self.desk.check_in(&device, &visit);
+        if let Some(decision @ (Decision::NoImage | Decision::UpToDate | Decision::Held(_))) =
+            &decision
+        {
+            return Answer::Now(not_modified(decision));
+        }
+        let order = Order::new(
+            request,
+            Desk::range_name(&device, visit.kind),
+            Some(device.clone()),
+            visit,
+        );
+        let desk = self.desk.clone();
+        Answer::Later(Box::pin(async move {
+            let decision = match decision {
+                Some(decision) => decision,
+                None => desk.check_in_patiently(&device, &order.visit).await,
+            };
+            send::answer(&desk, decision, order).await
+        }))
+    }
+
+    /// `mode: version`: what would be offered, else what the device says it runs (`ESP8266httpUpdate.cpp`, PR 8968).
+    fn version(&self, device: &Device, heard: &Heard) -> Reply {
+        let Some(image) = self.desk.offered(device, heard.visit.kind) else {
+            return match heard
+                .visit
+                .version
+                .as_deref()
+                .and_then(|version| HeaderValue::from_str(version).ok())
+            {
+                Some(version) => versioned(version, None),
+                None => text(StatusCode::NOT_FOUND, "no image\n"),
+            };
+        };
+        let version = HeaderValue::from_str(&image.facts.version_or_id());
+        versioned(
+            version.unwrap_or(HeaderValue::from_static("unknown")),
+            Some(&image),
+        )
+    }
+
+    fn file(&self, request: &Request, words: &[&str]) -> Answer {
+        let heard = wire::hear(request.headers());
+        request.wire().set_records(heard.records);
+        if let Some((name, folders)) = words.split_last()
+            && let Some((plain, part)) = name
+                .strip_suffix(".md5")
+                .map(|plain| (plain, Part::Md5))
+                .or_else(|| {
+                    name.strip_suffix(".sha256")
+                        .map(|plain| (plain, Part::Sha256))
+                })
+        {
+            let path: Vec<&str> = folders.iter().copied().chain([plain]).collect();
+            return Answer::Now(sum(self.desk.file(&path), part));
+        }
+        if heard.wants == Wants::Unknown {
+            return Answer::Now(not_modified(&Decision::Held(HoldReason::BadReport)));
+        }
+        match self.desk.check_file(words, &heard.visit) {
+            Decision::NoImage => Answer::Now(text(StatusCode::NOT_FOUND, "no such image\n")),
+            decision @ (Decision::UpToDate | Decision::Held(_)) => {
+                Answer::Now(not_modified(&decision))
+            }
+            decision @ Decision::Update(_) => {
+                let order = Order::new(request, words.join("/"), None, heard.visit);
+                let desk = self.desk.clone();
+                Answer::Later(Box::pin(async move {
+                    send::answer(&desk, decision, order).await
+                }))
+            }
+        }
+    }
+}
+
+impl HttpDoor for Door {
+    fn answer(&self, request: &Request) -> Answer {
+        let path = request.path();
+        let first = path
+            .strip_prefix('/')
+            .and_then(|path| path.split('/').next());
+        if first != Some(&self.prefix) && first != Some("files") {
+            return Answer::NotMine;
+        }
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            return Answer::Now(text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"));
+        }
+        let Some(words) = request.words() else {
+            return refuse(request, "the path has a broken %-escape");
+        };
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        match words[..] {
+            ["files", ref path @ ..] => self.file(request, path),
+            [_, org, project, node, key] => {
+                self.device(request, [org, project, node, key], Part::Image)
+            }
+            [_, org, project, node, key, last] => {
+                let part = match last {
+                    "image.bin" => Part::Image,
+                    "image.bin.md5" => Part::Md5,
+                    "image.bin.sha256" => Part::Sha256,
+                    _ => return Answer::NotMine,
+                };
+                self.device(request, [org, project, node, key], part)
+            }
+            _ => Answer::NotMine,
+        }
+    }
+}
+
+fn refuse(request: &Request, why: &str) -> Answer {
+    tracing::info!(peer = %request.wire().peer(), path = request.path(), why, "a request that cannot be a device's");
+    Answer::Now(text(StatusCode::BAD_REQUEST, format!("{why}\n")))
+}
+
+/// 304: nothing new. The words are for people; devices read the status only.
+fn not_modified(decision: &Decision) -> Reply {
+    let said = match decision {
+        Decision::NoImage => HeaderValue::from_static("no-image"),
+        Decision::UpToDate => HeaderValue::from_static("up-to-date"),
+        Decision::Held(_) | Decision::Update(_) => {
+            HeaderValue::from_str(&decision.to_string()).unwrap_or(HeaderValue::from_static("held"))
+        }
+    };
+    let mut reply = Reply::new(Body::empty());
+    *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    reply.headers_mut().insert(DECISION, said);
+    reply
+}
+
+fn versioned(version: HeaderValue, image: Option<&Image>) -> Reply {
+    let mut reply = Reply::new(Body::empty());
+    let headers = reply.headers_mut();
+    headers.insert(X_VERSION, version);
+    if let Some(md5) = image.and_then(|image| HeaderValue::from_bytes(&image.facts.md5.hex()).ok())
+    {
+        headers.insert(X_MD5, md5);
+    }
+    reply
+}
+
+/// The sum of what is offered, as `md5sum` and `sha256sum` write it: digits, then the name.
+fn sum(image: Option<Arc<Image>>, part: Part) -> Reply {
+    let Some(image) = image else {
+        return text(StatusCode::NOT_FOUND, "no image\n");
+    };
+    let name = image
+        .path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    text(
+        StatusCode::OK,
+        match part {
+            Part::Md5 => format!("{}  {name}\n", image.facts.md5),
+            Part::Sha256 | Part::Image => format!("{}  {name}\n", image.facts.sha256),
+        },
+    )
+}

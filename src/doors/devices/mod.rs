@@ -1,0 +1,3 @@
+//! Doors for devices.
+
+pub mod frugal_iot;

@@ -1,0 +1,29 @@
+//! Ways in: one folder a protocol. A device door sees only the desk and `http`; the doors are asked in the order of
+//! [`open`]'s list.
+//!
+//! To add a protocol: one folder under `devices/`, one line in [`open`], one client in the conformance suite, one section
+//! in `config.toml`, one row in the README.
+
+pub mod devices;
+pub mod probes;
+
+use std::sync::Arc;
+
+use crate::config::DoorsConfig;
+use crate::desk::Desk;
+use crate::health::Board;
+use crate::http::HttpDoor;
+
+/// The doors that the configuration opens, in the order in which they are asked.
+#[must_use]
+pub fn open(config: &DoorsConfig, desk: &Arc<Desk>, board: &Arc<Board>) -> Vec<Box<dyn HttpDoor>> {
+    let mut doors: Vec<Box<dyn HttpDoor>> = Vec::new();
+    if config.frugal_iot.enabled {
+        doors.push(Box::new(devices::frugal_iot::Door::new(
+            &config.frugal_iot.prefix,
+            desk.clone(),
+        )));
+    }
+    doors.push(Box::new(probes::Door::new(board.clone())));
+    doors
+}

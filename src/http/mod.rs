@@ -1,0 +1,14 @@
+//! The stairs: an HTTP kit that knows nothing of firmware. Requests with their words decoded once, replies, one byte
+//! range against a known length, and the wire that the two share with the connection.
+
+mod body;
+mod range;
+mod reply;
+mod request;
+mod wire;
+
+pub use body::Body;
+pub use range::{Asked, Span, if_range_holds, none_match, parse_range};
+pub use reply::{Answer, HttpDoor, Reply, text};
+pub use request::Request;
+pub use wire::{Delivery, Records, Wire};

@@ -1,0 +1,132 @@
+//! A request as doors see it: words of the path, decoded once, and headers.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use hyper::header::{HeaderMap, HeaderName};
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+
+use super::Wire;
+
+/// A request without its body: no door here reads one.
+pub struct Request {
+    parts: Parts,
+    wire: Arc<Wire>,
+}
+
+impl Request {
+    /// A request that came over this wire.
+    #[must_use]
+    pub const fn new(parts: Parts, wire: Arc<Wire>) -> Self {
+        Self { parts, wire }
+    }
+
+    /// GET, HEAD, …
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// HTTP/1.0 or 1.1.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// The connection.
+    #[must_use]
+    pub const fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    /// All headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The first header of this name, as bytes.
+    #[must_use]
+    pub fn header(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.parts.headers.get(name).map(|value| value.as_bytes())
+    }
+
+    /// The path as it was sent, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// The words of the path, percent-decoded one by one, so that a decoded slash does not split; one slash at the end is
+    /// tolerated. `None` where the escapes are wrong or do not give UTF-8.
+    #[must_use]
+    pub fn words(&self) -> Option<Vec<Cow<'_, str>>> {
+        let path = self.path().strip_prefix('/')?;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let mut words = Vec::with_capacity(8);
+        for word in path.split('/') {
+            words.push(decode(word)?);
+        }
+        Some(words)
+    }
+}
+
+fn decode(word: &str) -> Option<Cow<'_, str>> {
+    if !word.contains('%') {
+        return Some(Cow::Borrowed(word));
+    }
+    let mut bytes = Vec::with_capacity(word.len());
+    let mut rest = word.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+        bytes.push(high << 4 | low);
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Records;
+    use std::net::IpAddr;
+
+    fn words(path: &str) -> Option<Vec<String>> {
+        let (parts, ()) = hyper::Request::builder()
+            .uri(path)
+            .body(())
+            .unwrap()
+            .into_parts();
+        let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
+        Some(
+            Request::new(parts, wire)
+                .words()?
+                .into_iter()
+                .map(Cow::into_owned)
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn words_are_decoded_once_and_one_by_one() {
+        assert_eq!(
+            words("/a/b%2Fc/d%252e/?q=/x").unwrap(),
+            ["a", "b/c", "d%2e"]
+        );
+        assert_eq!(words("/a//b/").unwrap(), ["a", "", "b"]);
+        assert_eq!(words("/%2e%2e/+/x%00").unwrap(), ["..", "+", "x\0"]);
+        assert_eq!(words("/").unwrap(), [""]);
+        for wrong in ["/%", "/%4", "/%zz", "/%ff"] {
+            assert_eq!(words(wrong), None, "{wrong}");
+        }
+    }
+}

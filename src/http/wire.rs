@@ -1,0 +1,199 @@
+//! What a connection and the doors tell each other: how large its TLS records may be, and how its downloads end.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Largest TLS record that a client can take. Each write of application data is cut to it; the handshake never is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// 512 bytes: ESP8266 and ESPHome with small receive buffers.
+    Tiny,
+    /// 4096 bytes: whoever we do not know.
+    Middle,
+    /// 16 KiB: curl, browsers.
+    Large,
+}
+
+impl Records {
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Tiny => 512,
+            Self::Middle => 4096,
+            Self::Large => 16 * 1024,
+        }
+    }
+}
+
+/// Hears how a download ended. Called once.
+pub trait Delivery: Send {
+    /// `sent`: bytes of the body that left; `in_order`: the peer closed in order after the last one, or asked again.
+    fn ended(self: Box<Self>, sent: u64, in_order: bool);
+}
+
+struct Running {
+    delivery: Box<dyn Delivery>,
+    /// Bytes written to the connection before the body.
+    before: u64,
+    length: u64,
+}
+
+/// The shared part of one connection.
+pub struct Wire {
+    peer: IpAddr,
+    secure: bool,
+    records: AtomicUsize,
+    /// Bytes of HTTP that the transport took, heads and bodies.
+    written: AtomicU64,
+    /// There was a download on this connection.
+    bulk: AtomicBool,
+    /// Length of the head before the body under way; 0 until it is written.
+    head: AtomicU64,
+    running: Mutex<Option<Running>>,
+}
+
+impl Wire {
+    /// A new connection from `peer`; `secure` when it is TLS or a trusted proxy says that it was.
+    #[must_use]
+    pub fn new(peer: IpAddr, secure: bool, records: Records) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            secure,
+            records: AtomicUsize::new(records.bytes()),
+            written: AtomicU64::new(0),
+            bulk: AtomicBool::new(false),
+            head: AtomicU64::new(0),
+            running: Mutex::default(),
+        })
+    }
+
+    /// Who is at the other end, by a trusted proxy's word where there is one.
+    #[must_use]
+    pub const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// The bytes on the way to the client are encrypted.
+    #[must_use]
+    pub const fn secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Says what size of records this client can take, from its next answer on.
+    pub fn set_records(&self, records: Records) {
+        self.records.store(records.bytes(), Ordering::Relaxed);
+    }
+
+    /// Bytes in a record, at most.
+    #[must_use]
+    pub fn record(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// The transport took bytes.
+    pub fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The transport is given a head of this length; said of every first piece, it counts once per download.
+    pub fn sends_head(&self, bytes: usize) {
+        // Nobody but the connection's own task is here, so no other store can come between.
+        if self.bulk.load(Ordering::Relaxed) && self.head.load(Ordering::Relaxed) == 0 {
+            self.head.store(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// A download begins on this connection.
+    pub fn begin(&self, delivery: Box<dyn Delivery>, length: u64) {
+        self.end(true);
+        let before = self.written.load(Ordering::Relaxed);
+        self.head.store(0, Ordering::Relaxed);
+        self.bulk.store(true, Ordering::Relaxed);
+        *self.lock() = Some(Running {
+            delivery,
+            before,
+            length,
+        });
+    }
+
+    /// The client asked again on this connection: it has taken what it was given before.
+    pub fn asked_again(&self) {
+        if self.bulk.load(Ordering::Relaxed) {
+            self.end(true);
+        }
+    }
+
+    /// A download was begun and has not ended.
+    #[must_use]
+    pub fn delivers(&self) -> bool {
+        self.bulk.load(Ordering::Relaxed) && self.lock().is_some()
+    }
+
+    /// The connection ended, or the download on it did. Says so to the download under way, if there is one.
+    pub fn end(&self, in_order: bool) {
+        let Some(running) = self.lock().take() else {
+            return;
+        };
+        let head = self.head.load(Ordering::Relaxed);
+        let out = self
+            .written
+            .load(Ordering::Relaxed)
+            .saturating_sub(running.before);
+        let sent = if head == 0 {
+            0
+        } else {
+            out.saturating_sub(head).min(running.length)
+        };
+        running
+            .delivery
+            .ended(sent, in_order && sent == running.length);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    struct Note(mpsc::Sender<(u64, bool)>);
+
+    impl Delivery for Note {
+        fn ended(self: Box<Self>, sent: u64, in_order: bool) {
+            self.0.send((sent, in_order)).unwrap();
+        }
+    }
+
+    fn download(written: usize, end: impl FnOnce(&Wire)) -> (u64, bool) {
+        let (note, heard) = mpsc::channel();
+        let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
+        wire.wrote(300);
+        wire.begin(Box::new(Note(note)), 1000);
+        wire.sends_head(200);
+        wire.sends_head(1);
+        wire.wrote(written);
+        end(&wire);
+        drop(wire);
+        let first = heard.recv().unwrap();
+        assert!(heard.recv().is_err(), "an end is told once");
+        first
+    }
+
+    #[test]
+    fn a_download_is_complete_when_its_last_byte_left_and_the_peer_was_content() {
+        assert_eq!(download(1200, |wire| wire.end(true)), (1000, true));
+        assert_eq!(download(1200, |wire| wire.asked_again()), (1000, true));
+        assert_eq!(download(1200, |wire| wire.end(false)), (1000, false));
+        assert_eq!(download(1199, |wire| wire.end(true)), (999, false));
+        assert_eq!(download(100, |_| ()), (0, false));
+    }
+}
