@@ -7,6 +7,7 @@
 //! | `device` | `Device`, `Visit`, `RunningImage`: who asks, and what it says of itself |
 //! | `image` | `Facts`, `Image`, `Identities`: what the bytes of a file say |
 //! | `format` | reading those facts out of ESP8266 and ESP32 images |
+//! | `forge` | small well-formed images for tests, benches and the shipped samples; no server uses it |
 //! | `slot` | the seven slots of a device, most specific first |
 //! | `decision` | `decide`: what a device hears |
 //! | `standing` | the loop guard: what a node has been given before |
@@ -14,6 +15,7 @@
 mod decision;
 mod device;
 mod digest;
+pub mod forge;
 pub mod format;
 mod image;
 mod slot;
