@@ -27,10 +27,6 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<Defect> {
         _ if half(bytes, 0) == Some(PARTITION) => {
             "this is a partition table (partitions.bin); copy firmware.bin instead"
         }
-        _ if is_ota_data(bytes) => {
-            "this is OTA data (boot_app0.bin); copy firmware.bin or <sketch>.ino.bin instead"
-        }
-        _ if is_merged(bytes) => return Some(merged()),
         _ if is_blank(bytes) => {
             return Some(Defect::corrupt(format!(
                 "corrupt: all of its {} bytes are {:#04x}; copy the file again",
@@ -38,6 +34,10 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<Defect> {
                 bytes[0]
             )));
         }
+        _ if is_ota_data(bytes) => {
+            "this is OTA data (boot_app0.bin); copy firmware.bin or <sketch>.ino.bin instead"
+        }
+        _ if is_merged(bytes) => return Some(merged()),
         _ => return text(bytes),
     };
     Some(Defect::not_an_app(sentence))

@@ -77,10 +77,11 @@ pub(super) fn truncated(length: usize, needed: impl std::fmt::Display) -> Defect
 
 /// Walks the segments of the image that begins at `start` with a header of `header` bytes.
 pub(super) fn walk(bytes: &[u8], start: usize, header: usize) -> Result<Walk, Stumble> {
-    let count = bytes
-        .get(start + 1)
-        .copied()
-        .ok_or(Stumble::Truncated { needed: 24 })?;
+    let needed = (start as u64).saturating_add(header as u64);
+    if bytes.len() as u64 <= needed {
+        return Err(Stumble::Truncated { needed });
+    }
+    let count = bytes[start + 1];
     if count == 0 || count > MOST_SEGMENTS {
         return Err(Stumble::Segments(count));
     }
@@ -121,9 +122,16 @@ const fn end_of_line(at: u64) -> u64 {
 impl Walk {
     /// The XOR byte is right for these segments.
     pub(super) fn xor_is_right(&self, bytes: &[u8]) -> bool {
-        let sum = self.segments.iter().fold(XOR_SEED, |sum, segment| {
-            sum ^ xor(&bytes[segment.at..segment.at + segment.length])
-        });
+        self.xor_with(bytes, &[])
+    }
+
+    /// The XOR byte is right for these segments and `more`.
+    pub(super) fn xor_with(&self, bytes: &[u8], more: &[u8]) -> bool {
+        let sum = self
+            .segments
+            .iter()
+            .map(|segment| xor(&bytes[segment.at..segment.at + segment.length]))
+            .fold(XOR_SEED ^ xor(more), |sum, part| sum ^ part);
         bytes[self.end - 1] == sum
     }
 }
@@ -170,7 +178,7 @@ mod tests {
     fn no_image_has_0_or_17_segments() {
         for count in [0, 17, 255] {
             assert_eq!(
-                walk(&[0xE9, count, 0, 0], 0, 8),
+                walk(&[0xE9, count, 0, 0, 0, 0, 0, 0, 0], 0, 8),
                 Err(Stumble::Segments(count))
             );
         }

@@ -22,14 +22,17 @@
 mod descriptor;
 mod esp32;
 mod esp8266;
+mod esp8266_sdk;
+mod filesystem;
 mod foreign;
+mod gzip;
 mod layout;
 mod secure_boot;
 mod sums;
 
 use self::layout::MAGIC;
 use self::sums::Sums;
-use super::{Defect, Facts, Family, Identities, ImageKind};
+use super::{Defect, DefectKind, Facts, Family, Identities, ImageKind};
 
 /// Counts the changes of what [`examine`] finds in the same bytes, so that older findings are not used.
 pub const REVISION: u32 = 1;
@@ -41,11 +44,21 @@ pub const REVISION: u32 = 1;
 /// # Errors
 /// When the file is corrupt or is not an image of this kind, with a sentence that names the right file or the cure.
 pub fn examine(bytes: &[u8], kind: ImageKind) -> Result<Facts, Defect> {
-    let _ = kind;
+    if gzip::is_gzip(bytes) {
+        return gzip::examine(bytes, kind);
+    }
+    inflated(bytes, kind)
+}
+
+/// The same for bytes that are not compressed, or no longer.
+fn inflated(bytes: &[u8], kind: ImageKind) -> Result<Facts, Defect> {
     if bytes.is_empty() {
         return Err(Defect::corrupt("the file is empty: copy it again"));
     }
-    app(bytes)
+    match kind {
+        ImageKind::Firmware => app(bytes),
+        ImageKind::Filesystem => filesystem::examine(bytes),
+    }
 }
 
 /// An app that is not compressed. What is known by its own words is held to them, even if its first byte is another.
@@ -55,6 +68,12 @@ fn app(bytes: &[u8]) -> Result<Facts, Defect> {
     }
     if esp8266::is_arduino(bytes) {
         return esp8266::arduino(bytes);
+    }
+    if esp8266_sdk::is_second_kind(bytes) {
+        return esp8266_sdk::second_kind(bytes);
+    }
+    if esp8266_sdk::is_plain(bytes) && !descriptor::is_there(bytes) {
+        return esp8266_sdk::plain(bytes);
     }
     if descriptor::is_there(bytes) || bytes.first() == Some(&MAGIC) {
         return esp32::examine(bytes);
