@@ -1,1 +1,3 @@
+//! One binary for all tests that need more than one room, a socket, a file or another program.
 
+mod formats;
