@@ -32,9 +32,9 @@ impl Judgement {
 /// Shows an image to esptool, which has to be there: without a judge these tests prove nothing.
 fn esptool(image: &[u8]) -> Judgement {
     let program = std::env::var_os("OTATREE_ESPTOOL").unwrap_or_else(|| "esptool".into());
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder for one image");
     let path: &Path = &folder.path().join("image.bin");
-    std::fs::write(path, image).unwrap();
+    std::fs::write(path, image).expect("room for one image");
     let output = Command::new(&program)
         .arg("image-info")
         .arg(path)

@@ -96,3 +96,65 @@ fn push_segments(image: &mut Vec<u8>, start: usize, segments: &[(u32, Vec<u8>)])
 fn push_word(image: &mut Vec<u8>, word: u32) {
     image.extend_from_slice(&word.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firmware::Sha256;
+
+    #[test]
+    fn the_same_options_give_the_same_bytes() {
+        let sample = Esp8266 {
+            flash_size: FLASH_16_MIB,
+            ..Esp8266::default()
+        };
+        for (image, sha256) in [
+            (
+                sample.build(),
+                "2e28d52cc88affcdf8a2e65e2074308f62a960c55144af61cd75106da9981467",
+            ),
+            (
+                Esp32::default().build(),
+                "7a2d0542195b37b003f5dca175907976194a25abe65d43e5d7fd1c77c081a379",
+            ),
+        ] {
+            assert_eq!(Sha256::of(&image).to_string(), sha256);
+        }
+        let other = Esp32 {
+            seed: 2,
+            ..Esp32::default()
+        };
+        assert_ne!(other.build(), Esp32::default().build());
+    }
+
+    #[test]
+    fn an_image_has_the_size_asked_for() {
+        for size in [8192, 10_000, 300_000] {
+            let esp8266 = Esp8266 {
+                size,
+                ..Esp8266::default()
+            };
+            let esp32 = Esp32 {
+                size,
+                ..Esp32::default()
+            };
+            for image in [esp8266.build(), esp32.build()] {
+                assert_eq!(image.len(), size.next_multiple_of(16));
+            }
+        }
+    }
+
+    #[test]
+    fn no_esp32_accepts_a_forged_image() {
+        let image = Esp32::default().build();
+        let (old, minimum) = (image[0x0E], &image[0x0F..0x11]);
+        assert_eq!((old, minimum), (0xFF, &[0xFF, 0xFF][..]));
+        assert_eq!(&image[4..8], [0; 4], "entry");
+    }
+
+    #[test]
+    fn images_compress() {
+        let image = Esp8266::default().build();
+        assert!(gzipped(&image).len() < image.len() * 3 / 4);
+    }
+}

@@ -103,7 +103,7 @@ pub(super) fn arduino(bytes: &[u8]) -> Result<Facts, Defect> {
 
 /// A length word that a linker and `elf2bin` can have made.
 const fn is_plausible(length: usize) -> bool {
-    length > CRC_WORD && length < 1 << 24 && length % 16 == 0
+    length > CRC_WORD && length < 1 << 24 && length.is_multiple_of(16)
 }
 
 /// Checks the sketch by its CRC, or, where it has none, by its XOR byte. True when it was the CRC.

@@ -9,7 +9,8 @@ use super::{Defect, DefectKind, Facts, unknown};
 /// Name of the superblock's entry, behind the revision count and the entry's tag.
 const LITTLEFS: &[u8; 8] = b"littlefs";
 const LITTLEFS_AT: usize = 8;
-/// Behind the name: the tag of the structure, then version, block size and block count.
+/// Behind the name: the tag of the structure, then version (major in the high half), block size and block count.
+const VERSION: usize = 20;
 const BLOCK_SIZE: usize = 24;
 const BLOCK_COUNT: usize = 28;
 
@@ -41,7 +42,8 @@ fn littlefs_size(bytes: &[u8]) -> Option<u64> {
         let block = bytes.get(at..)?;
         let name = block.get(LITTLEFS_AT..LITTLEFS_AT + LITTLEFS.len())?;
         let (size, count) = (word(block, BLOCK_SIZE)?, word(block, BLOCK_COUNT)?);
-        let is_here = name == LITTLEFS && (at == 0 || at == size as usize);
+        let is_version_2 = word(block, VERSION)? >> 16 == 2;
+        let is_here = name == LITTLEFS && is_version_2 && (at == 0 || at == size as usize);
         is_here.then_some(u64::from(size) * u64::from(count))
     })
 }

@@ -108,7 +108,7 @@ pub(super) fn walk(bytes: &[u8], start: usize, header: usize) -> Result<Walk, St
         at += length;
     }
     // The XOR byte is the last of a line of 16, counted from the image's start.
-    let end = start + (at - start + 16 & !15);
+    let end = start + ((at - start + 16) & !15);
     if end > bytes.len() {
         return Err(Stumble::Truncated { needed: end as u64 });
     }
@@ -116,7 +116,7 @@ pub(super) fn walk(bytes: &[u8], start: usize, header: usize) -> Result<Walk, St
 }
 
 const fn end_of_line(at: u64) -> u64 {
-    at + 16 & !15
+    (at + 16) & !15
 }
 
 impl Walk {
