@@ -5,4 +5,5 @@ pub mod doors;
 pub mod firmware;
 pub mod health;
 pub mod http;
+pub mod server;
 pub mod tree;

@@ -1,0 +1,3 @@
+//! Sockets and TLS.
+
+pub mod tls;

@@ -1,0 +1,321 @@
+//! The private root and its leaf, for servers without a certificate of their own.
+//!
+//! Devices are built to trust the root, so it is made once and never replaced: where it is damaged, a person
+//! decides. The leaf is ours to re-issue, always with the same key (devices may have pinned that).
+//!
+//! | file in `state/identity/` | |
+//! |---|---|
+//! | `root.pem` | what goes into the sketch; never sent in a handshake |
+//! | `root-key.pem` | signs leaves; readable by the server's user only |
+//! | `leaf.pem`, `leaf-key.pem` | what is served |
+
+mod issue;
+mod names;
+mod sketch;
+mod store;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::KeyPair;
+use rustls::pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use super::chain::{self, moment};
+use super::{Pair, TlsError, anchor};
+
+pub(super) use names::wanted;
+pub use sketch::arduino_lines;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A leaf with less than this left is re-issued.
+const RENEW: Duration = DAY.saturating_mul(30);
+
+/// Why there is no private identity to serve under.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The folder or a file in it cannot be read.
+    #[error("cannot read {}: let the server's user read it, and nobody else", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder or a file in it cannot be written.
+    #[error("cannot write {}: let the server's user write there, and see that the disk has room", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part of the root is lost or damaged. It is never replaced: devices trust it.
+    #[error("{} is {fault}, and devices may trust this root: put the file back from a backup (or, when no device trusts it yet, remove the folder {})", path.display(), path.parent().unwrap_or(path).display())]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: RootFault,
+    },
+    /// Making a key or a certificate failed.
+    #[error(
+        "a private certificate could not be made: see that the names in [tls] are plain host names"
+    )]
+    Issue(#[source] rcgen::Error),
+    /// The system gives no random bytes.
+    #[error("no random bytes from the system: see that getrandom works here")]
+    Random,
+}
+
+/// What is wrong with a part of the private root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RootFault {
+    /// The file is not there.
+    #[error("missing")]
+    Missing,
+    /// The file is not what it should be.
+    #[error("damaged")]
+    Damaged,
+    /// The key is not that of the certificate.
+    #[error("not the key of root.pem")]
+    OtherKey,
+    /// Its time is over.
+    #[error("expired")]
+    Expired,
+}
+
+/// Why a leaf was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeafReason {
+    /// There was none, or it was damaged, or of another root.
+    Missing,
+    /// Its key was lost: devices that pinned the key must be told.
+    KeyLost,
+    /// Less than 30 days were left, or the clock went back before its first day.
+    Dates,
+    /// These names or addresses are new.
+    Names(Vec<String>),
+}
+
+/// What was made under `state/identity/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The root is new: it must go into the sketches.
+    pub root: bool,
+    /// Why there is a new leaf.
+    pub leaf: LeafReason,
+}
+
+/// What the folder holds.
+pub(super) struct Identity {
+    folder: PathBuf,
+    root: Option<Root>,
+    /// A root key without `root.pem`, left by a first start that was cut short.
+    spare_key: Option<KeyPair>,
+    leaf: Option<CertificateDer<'static>>,
+    leaf_key: Option<KeyPair>,
+}
+
+struct Root {
+    pem: String,
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+/// Where the parts of an identity are.
+pub(super) fn pair(folder: &Path) -> Pair {
+    Pair {
+        certificate: folder.join("leaf.pem"),
+        key: folder.join("leaf-key.pem"),
+    }
+}
+
+impl Identity {
+    /// Reads the folder, which need not exist, and writes nothing.
+    ///
+    /// # Errors
+    /// When the root is damaged in any way, or a file cannot be read.
+    pub(super) fn read(folder: &Path, now: SystemTime) -> Result<Self, IdentityError> {
+        let root_path = folder.join("root.pem");
+        let key_path = folder.join("root-key.pem");
+        let root_pem = store::read(&root_path)?;
+        let key_pem = store::read(&key_path)?;
+        let leaf = store::read(&folder.join("leaf.pem"))?;
+        let leaf_key = store::read(&folder.join("leaf-key.pem"))?;
+        let fault = |path: &Path, fault| IdentityError::Root {
+            path: path.to_owned(),
+            fault,
+        };
+        let (root, spare_key) = match (root_pem, key_pem) {
+            (Some(pem), Some(key)) => {
+                let certificate = store::certificate(&pem)
+                    .ok_or_else(|| fault(&root_path, RootFault::Damaged))?;
+                let key = store::key(&key).ok_or_else(|| fault(&key_path, RootFault::Damaged))?;
+                let root = Root {
+                    pem,
+                    certificate,
+                    key,
+                };
+                root.check(now).map_err(|(of_key, found)| {
+                    fault(if of_key { &key_path } else { &root_path }, found)
+                })?;
+                (Some(root), None)
+            }
+            (Some(_), None) => return Err(fault(&key_path, RootFault::Missing)),
+            // A leaf is written after its root: where it is, the root was.
+            (None, _) if leaf.is_some() => return Err(fault(&root_path, RootFault::Missing)),
+            (None, key) => (None, key.as_deref().and_then(store::key)),
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            root,
+            spare_key,
+            leaf: leaf.as_deref().and_then(store::certificate),
+            leaf_key: leaf_key.as_deref().and_then(store::key),
+        })
+    }
+
+    /// Whether what the folder holds can be served now, due or not.
+    pub(super) fn serves(&self, now: SystemTime) -> bool {
+        self.whole_leaf().is_ok_and(|leaf| {
+            let (not_before, not_after) = dates(&leaf);
+            not_before <= now && now <= not_after
+        })
+    }
+
+    /// Whether a leaf must be issued, and why.
+    pub(super) fn due(&self, wanted: &[String], now: SystemTime) -> Option<LeafReason> {
+        let leaf = match self.whole_leaf() {
+            Ok(leaf) => leaf,
+            Err(reason) => return Some(reason),
+        };
+        let (not_before, not_after) = dates(&leaf);
+        if now < not_before || now + RENEW > not_after {
+            return Some(LeafReason::Dates);
+        }
+        let (names, addresses) = chain::names(&leaf).unwrap_or_default();
+        let carried = |name: &String| {
+            names.contains(name)
+                || name
+                    .parse()
+                    .is_ok_and(|address| addresses.contains(&address))
+        };
+        let new: Vec<_> = wanted
+            .iter()
+            .filter(|name| !carried(name))
+            .cloned()
+            .collect();
+        (!new.is_empty()).then_some(LeafReason::Names(new))
+    }
+
+    /// The leaf, if its key is there and the root signed it, whatever its dates.
+    fn whole_leaf(&self) -> Result<X509Certificate<'_>, LeafReason> {
+        let (Some(root), Some(leaf)) = (&self.root, &self.leaf) else {
+            return Err(LeafReason::Missing);
+        };
+        let key = self.leaf_key.as_ref().ok_or(LeafReason::KeyLost)?;
+        let Ok((_, parsed)) = X509Certificate::from_der(leaf) else {
+            return Err(LeafReason::Missing);
+        };
+        let of_key = parsed.public_key().subject_public_key.as_ref() == key.public_key_raw();
+        let (_, at) = dates(&parsed);
+        let chain = std::slice::from_ref(leaf);
+        if of_key && anchor::verify(chain, &root.certificate, None, at).is_ok() {
+            Ok(parsed)
+        } else {
+            Err(LeafReason::Missing)
+        }
+    }
+
+    /// Makes what is missing, root first, and writes it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written; what was there stays.
+    pub(super) fn issue(
+        &mut self,
+        wanted: &[String],
+        reason: LeafReason,
+        now: SystemTime,
+    ) -> Result<Issued, IdentityError> {
+        store::make_folder(&self.folder)?;
+        let made = self.root.is_none();
+        let root = match self.root.take() {
+            Some(root) => root,
+            None => self.make_root(now)?,
+        };
+        let root = self.root.insert(root);
+        let key = match self.leaf_key.take() {
+            Some(key) => key,
+            None => new_key(&self.folder.join("leaf-key.pem"))?,
+        };
+        let key = self.leaf_key.insert(key);
+        let leaf = issue::leaf(&root.certificate, &root.key, key, wanted, now)?;
+        store::write(&self.folder.join("leaf.pem"), &leaf.pem())?;
+        self.leaf = Some(leaf.der().clone());
+        Ok(Issued {
+            root: made,
+            leaf: reason,
+        })
+    }
+
+    fn make_root(&mut self, now: SystemTime) -> Result<Root, IdentityError> {
+        // The key first: a start that is cut short between the two leaves nothing that a device could trust.
+        let key = match self.spare_key.take() {
+            Some(key) => key,
+            None => new_key(&self.folder.join("root-key.pem"))?,
+        };
+        let certificate = issue::root(&key, &names::host(), now)?;
+        let pem = certificate.pem();
+        store::write(&self.folder.join("root.pem"), &pem)?;
+        Ok(Root {
+            pem,
+            certificate: certificate.der().clone(),
+            key,
+        })
+    }
+
+    /// The root as it stands in `root.pem`; `None` before the first [`issue`](Self::issue).
+    pub(super) fn root_pem(&self) -> Option<&str> {
+        self.root.as_ref().map(|root| root.pem.as_str())
+    }
+}
+
+impl Root {
+    /// Says what is wrong, and whether it is the key's fault.
+    fn check(&self, now: SystemTime) -> Result<(), (bool, RootFault)> {
+        let (_, parsed) = X509Certificate::from_der(&self.certificate)
+            .map_err(|_| (false, RootFault::Damaged))?;
+        if parsed.public_key().subject_public_key.as_ref() != self.key.public_key_raw() {
+            return Err((true, RootFault::OtherKey));
+        }
+        if now > dates(&parsed).1 {
+            return Err((false, RootFault::Expired));
+        }
+        Ok(())
+    }
+}
+
+fn new_key(path: &Path) -> Result<KeyPair, IdentityError> {
+    let key = issue::key()?;
+    store::write_secret(path, &key.serialize_pem())?;
+    Ok(key)
+}
+
+fn dates(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
+    let validity = certificate.validity();
+    (
+        moment(validity.not_before.timestamp()),
+        moment(validity.not_after.timestamp()),
+    )
+}
+
+/// The names that the private leaf must carry, or the first of `given` that it cannot.
+pub(super) fn checked(given: &[String]) -> Result<Vec<String>, TlsError> {
+    given
+        .iter()
+        .map(|name| names::canonical(name).ok_or_else(|| TlsError::Name { name: name.clone() }))
+        .collect()
+}
