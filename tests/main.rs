@@ -1,3 +1,4 @@
 //! One binary for all tests that need more than one room, a socket, a file or another program.
 
 mod formats;
+mod tls_room;

@@ -1,6 +1,5 @@
 //! One certificate with its chain and key: read, checked, and what is known of it.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,46 +9,15 @@ use rustls::InconsistentKeys;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
 
+use super::facts::{KeyKind, dates, kind, names, written};
 use super::files::Files;
 use super::{Pair, TlsError, TlsWarning, anchor, config, flight};
 use crate::firmware::Sha256;
 
-const DAY: u64 = 24 * 60 * 60;
+const DAY: i64 = 24 * 60 * 60;
 const WARN_DAYS: i64 = 14;
-
-/// The kind of a certificate's key. Small nodes want P-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum KeyKind {
-    /// ECDSA on P-256.
-    P256,
-    /// ECDSA on P-384.
-    P384,
-    /// ECDSA on P-521.
-    P521,
-    /// RSA.
-    Rsa {
-        /// Length of the modulus.
-        bits: usize,
-    },
-    /// Ed25519, or what comes after it.
-    Other,
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::P256 => f.write_str("EC P-256"),
-            Self::P384 => f.write_str("EC P-384"),
-            Self::P521 => f.write_str("EC P-521"),
-            Self::Rsa { bits } => write!(f, "RSA {bits}"),
-            Self::Other => f.write_str("neither EC nor RSA"),
-        }
-    }
-}
 
 /// One certificate that is served.
 #[derive(Debug)]
@@ -96,11 +64,7 @@ impl Certificate {
             Err(error) => return Err(unusable(1, error.to_string())),
         }
         in_order(&pair.certificate, &parsed)?;
-        let validity = leaf.validity();
-        let (not_before, not_after) = (
-            moment(validity.not_before.timestamp()),
-            moment(validity.not_after.timestamp()),
-        );
+        let (not_before, not_after) = dates(leaf);
         if now > not_after {
             return Err(TlsError::Expired {
                 path: pair.certificate.clone(),
@@ -130,11 +94,12 @@ impl Certificate {
 
     /// Whole days until it expires; negative afterwards.
     pub(super) fn days_left(&self, now: SystemTime) -> i64 {
-        let days = |duration: Duration| i64::try_from(duration.as_secs() / DAY).unwrap_or(i64::MAX);
-        match self.not_after.duration_since(now) {
-            Ok(left) => days(left),
-            Err(past) => -1 - days(past.duration()),
-        }
+        let whole = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        let seconds = match self.not_after.duration_since(now) {
+            Ok(left) => whole(left),
+            Err(past) => -whole(past.duration()),
+        };
+        seconds.div_euclid(DAY)
     }
 
     /// Fingerprint of the leaf.
@@ -179,10 +144,8 @@ impl Certificate {
             .enumerate()
             .skip(1)
         {
-            let validity = certificate.validity();
-            if now < moment(validity.not_before.timestamp())
-                || now > moment(validity.not_after.timestamp())
-            {
+            let (not_before, not_after) = dates(certificate);
+            if now < not_before || now > not_after {
                 warnings.push(TlsWarning::IntermediateOutOfDate {
                     path: path.clone(),
                     position: place + 1,
@@ -235,44 +198,6 @@ fn parse<'a>(chain: &'a [CertificateDer<'_>]) -> Result<Vec<X509Certificate<'a>>
         .collect()
 }
 
-/// Host names and addresses of a leaf's subjectAltName.
-pub(super) fn names(leaf: &X509Certificate<'_>) -> Result<(Vec<String>, Vec<IpAddr>), String> {
-    let (mut names, mut addresses) = (Vec::new(), Vec::new());
-    let alternatives = leaf
-        .subject_alternative_name()
-        .map_err(|error| error.to_string())?;
-    for name in alternatives.iter().flat_map(|san| &san.value.general_names) {
-        match name {
-            GeneralName::DNSName(name) => names.push((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
-            _ => {}
-        }
-    }
-    Ok((names, addresses))
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
-        _ => None,
-    }
-}
-
-fn kind(leaf: &X509Certificate<'_>) -> KeyKind {
-    match leaf.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) => KeyKind::Rsa {
-            bits: key.key_size(),
-        },
-        Ok(PublicKey::EC(point)) => match point.key_size() {
-            ..=256 => KeyKind::P256,
-            257..=384 => KeyKind::P384,
-            _ => KeyKind::P521,
-        },
-        _ => KeyKind::Other,
-    }
-}
-
 fn mismatch(pair: &Pair, certified: &CertifiedKey) -> TlsError {
     let key = certified.key.public_key();
     let leaf = certified.cert.iter().position(|der| {
@@ -305,23 +230,4 @@ fn in_order(path: &Path, chain: &[X509Certificate<'_>]) -> Result<(), TlsError> 
         }
     }
     Ok(())
-}
-
-/// From seconds since 1970, which are negative before it.
-pub(super) fn moment(seconds: i64) -> SystemTime {
-    let duration = Duration::from_secs(seconds.unsigned_abs());
-    let moment = if seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(duration)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(duration)
-    };
-    moment.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// A moment as people read it.
-pub(super) fn written(moment: SystemTime) -> String {
-    jiff::Timestamp::try_from(moment).map_or_else(
-        |_| "a day out of range".to_owned(),
-        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-    )
 }

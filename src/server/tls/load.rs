@@ -48,6 +48,7 @@ pub(super) fn load(
     now: SystemTime,
 ) -> Result<(Loaded, Vec<TlsWarning>), TlsError> {
     let mut warnings = Vec::new();
+    lone_anchors(settings).map_or(Ok(()), Err)?;
     let (pairs, root_pem, issued) = if settings.pairs.is_empty() {
         let (root_pem, issued) = private(settings, now, &mut warnings)?;
         (vec![identity::pair(&settings.identity)], root_pem, issued)
@@ -98,10 +99,16 @@ fn private(
     Ok((identity.root_pem().map(str::to_owned), issued))
 }
 
+fn lone_anchors(settings: &TlsSettings) -> Option<TlsError> {
+    let lone = settings.pairs.is_empty() && !settings.anchors.is_empty();
+    lone.then_some(TlsError::AnchorsWithoutCertificate)
+}
+
 /// Everything that `otatree check` can say of these settings, without writing anything.
 #[must_use]
 pub fn check(settings: &TlsSettings, now: SystemTime) -> Vec<TlsProblem> {
     let mut problems = Vec::new();
+    problems.extend(lone_anchors(settings).map(TlsProblem::from));
     let pairs: Vec<Pair> = if settings.pairs.is_empty() {
         if let Err(error) = identity::checked(&settings.names) {
             problems.push(error.into());
@@ -149,9 +156,7 @@ impl Read {
                 Err(error) => read.errors.push(error),
             }
         }
-        if settings.pairs.is_empty() && !settings.anchors.is_empty() {
-            read.errors.push(TlsError::AnchorsWithoutCertificate);
-        } else {
+        if !settings.pairs.is_empty() {
             read.anchors(settings, now);
         }
         read.warnings.append(&mut read.files.take_warnings());

@@ -9,7 +9,7 @@
 //! | `config` | versions, groups, sessions, tickets |
 //! | `resolver` | the certificate for a name and a client |
 //! | `load` | all that is configured, read and judged at once |
-//! | `chain`, `files`, `anchor`, `flight` | one pair of files: reading it, and what devices would say of it |
+//! | `chain`, `facts`, `files`, `anchor`, `flight` | one pair of files: reading it, and what devices would say of it |
 //! | `identity` | the private root and leaf |
 //! | `error` | the sentences for the operator |
 
@@ -17,6 +17,7 @@ mod anchor;
 mod chain;
 mod config;
 mod error;
+mod facts;
 mod files;
 mod flight;
 mod identity;
@@ -36,8 +37,8 @@ use crate::firmware::Sha256;
 use load::Loaded;
 use resolver::Resolver;
 
-pub use chain::KeyKind;
 pub use error::{TlsError, TlsProblem, TlsWarning};
+pub use facts::KeyKind;
 pub use identity::{IdentityError, Issued, LeafReason, RootFault, arduino_lines};
 pub use load::check;
 
