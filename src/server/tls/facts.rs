@@ -1,5 +1,6 @@
 //! What stands in a certificate, in our words.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -46,11 +47,17 @@ pub(super) fn names(leaf: &X509Certificate<'_>) -> Result<(Vec<String>, Vec<IpAd
         .map_err(|error| error.to_string())?;
     for name in alternatives.iter().flat_map(|san| &san.value.general_names) {
         match name {
-            GeneralName::DNSName(name) => names.push((*name).to_owned()),
+            GeneralName::DNSName(name) => match name.parse() {
+                // An address as text, for clients that read no other form (`identity::issue`).
+                Ok(address) => addresses.push(address),
+                Err(_) => names.push((*name).to_owned()),
+            },
             GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
             _ => {}
         }
     }
+    let mut seen = HashSet::new();
+    addresses.retain(|address: &IpAddr| seen.insert(*address));
     Ok((names, addresses))
 }
 

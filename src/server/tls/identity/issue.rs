@@ -1,10 +1,11 @@
 //! Making keys, the root and leaves: EC P-256 with SHA-256, what BearSSL and mbedTLS 2.28 read alike.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -53,6 +54,12 @@ pub(super) fn leaf(
     params.subject_alt_names = CertificateParams::new(names)
         .map_err(IdentityError::Issue)?
         .subject_alt_names;
+    // BearSSL and mbedTLS 2.28 know no addresses in a certificate and look for their text among the host names.
+    // They stand last, because others read up to the first match and may stumble over them.
+    for name in names.iter().filter(|name| name.parse::<Ipv4Addr>().is_ok()) {
+        let text = name.as_str().try_into().map_err(IdentityError::Issue)?;
+        params.subject_alt_names.push(SanType::DnsName(text));
+    }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
