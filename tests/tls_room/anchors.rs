@@ -1,6 +1,6 @@
 //! Devices that trust one root alone.
 
-use otatree::server::tls::{Pair, TlsError};
+use otatree::server::tls::{Pair, TlsError, TlsWarning};
 
 use super::configured::{refused, warned};
 use super::papers::{self, save, write};
@@ -58,4 +58,20 @@ fn the_chain_must_lead_to_each_anchor_alone() {
         TlsError::AnchorsWithoutCertificate
     ));
     assert!(!alone.identity.exists(), "a refused start makes nothing");
+}
+
+#[test]
+fn a_self_signed_certificate_is_its_own_anchor() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = papers::root("R");
+    let key = rcgen::KeyPair::from_pem(&root.key().serialize_pem()).unwrap();
+    let itself = papers::Leaf {
+        pem: root.pem(),
+        key,
+    };
+    let pair = save(dir.path(), "a", &itself, &[]);
+    let mut settings = settings(dir.path(), vec![pair.clone()]);
+    settings.anchors = vec![pair.certificate.clone()];
+    let path = pair.certificate;
+    assert_eq!(warned(&settings), [TlsWarning::NoNames { path }]);
 }

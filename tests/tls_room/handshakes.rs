@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use otatree::server::tls::{Tls, TlsSettings};
 use rustls::client::{Resumption, Tls12Resumption};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
@@ -35,7 +35,7 @@ fn both_versions_shake_hands_over_x25519() {
         (TLS13, ProtocolVersion::TLSv1_3),
     ] {
         let client = Arc::new(client(&root.pem(), versions));
-        let shaken = shake(&tls.config(), &client, "ota.test").unwrap();
+        let shaken = shake(&tls, &client, "ota.test").unwrap();
         assert_eq!(shaken.server.protocol_version(), Some(version));
         assert_eq!(
             shaken
@@ -52,6 +52,37 @@ fn both_versions_shake_hands_over_x25519() {
 }
 
 #[test]
+fn tls12_goes_over_x25519_whatever_the_client_prefers() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = papers::root("R");
+    let leaf = papers::leaf(&["ota.test"], &root);
+    let tls = open(settings(
+        dir.path(),
+        vec![save(dir.path(), "a", &leaf, &[])],
+    ));
+    let hybrid = kx_group::X25519MLKEM768;
+    let (x25519, p256, p384) = (kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1);
+    for (versions, offered, taken) in [
+        (TLS12, vec![p384, p256, x25519], NamedGroup::X25519),
+        (TLS12, vec![p384, p256], NamedGroup::secp256r1),
+        (TLS12, vec![p384], NamedGroup::secp384r1),
+        // A key share of the first is on its way already.
+        (TLS13, vec![p256, x25519], NamedGroup::secp256r1),
+        (TLS13, vec![x25519, p256], NamedGroup::X25519),
+        // Browsers put the post-quantum hybrid first, and get it.
+        (TLS13, vec![hybrid, x25519], NamedGroup::X25519MLKEM768),
+    ] {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.kx_groups = offered;
+        let client = Arc::new(client_with(provider, &root.pem(), versions));
+        let shaken = shake(&tls, &client, "ota.test").unwrap();
+        let group = shaken.server.negotiated_key_exchange_group().unwrap();
+        assert_eq!(group.name(), taken);
+        assert_eq!(shaken.kind(), HandshakeKind::Full);
+    }
+}
+
+#[test]
 fn the_first_answer_is_one_record_of_the_size_foretold() {
     let dir = tempfile::tempdir().unwrap();
     let root = papers::root("R");
@@ -64,9 +95,7 @@ fn the_first_answer_is_one_record_of_the_size_foretold() {
         ));
         let mut client = client(&root.pem(), TLS12);
         client.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let flight = shake(&tls.config(), &Arc::new(client), "ota.test")
-            .unwrap()
-            .flight;
+        let flight = shake(&tls, &Arc::new(client), "ota.test").unwrap().flight;
         let length = usize::from(u16::from_be_bytes([flight[3], flight[4]]));
         assert_eq!(
             flight.len(),
@@ -93,7 +122,7 @@ fn alpn_is_taken_where_it_is_offered() {
     let offer = |protocols: &[&str]| {
         let mut client = client(&root.pem(), rustls::ALL_VERSIONS);
         client.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-        shake(&tls.config(), &Arc::new(client), "ota.test")
+        shake(&tls, &Arc::new(client), "ota.test")
     };
     for protocols in [&["http/1.1"][..], &["h2", "http/1.1"]] {
         let shaken = offer(protocols).unwrap();
@@ -129,14 +158,14 @@ fn a_client_gets_the_certificate_it_asks_for() {
         ("192.0.2.7", &default),
     ] {
         assert_eq!(
-            shake(&tls.config(), &client, name).unwrap().leaf(),
+            shake(&tls, &client, name).unwrap().leaf(),
             der(leaf),
             "{name}"
         );
     }
     // An unknown name gets the default, which this client cannot take; one that checks nothing can.
-    assert!(shake(&tls.config(), &client, "unknown.test").is_err());
-    assert!(shake(&tls.config(), &client, "a.b.fleet.test").is_err());
+    assert!(shake(&tls, &client, "unknown.test").is_err());
+    assert!(shake(&tls, &client, "a.b.fleet.test").is_err());
 }
 
 #[test]
@@ -159,14 +188,8 @@ fn a_client_gets_a_signature_it_can_check() {
     });
     let all = Arc::new(client(&root.pem(), rustls::ALL_VERSIONS));
     let old = Arc::new(client_with(rsa_only, &root.pem(), TLS12));
-    assert_eq!(
-        shake(&tls.config(), &all, "ota.test").unwrap().leaf(),
-        der(&ecdsa)
-    );
-    assert_eq!(
-        shake(&tls.config(), &old, "ota.test").unwrap().leaf(),
-        der(&rsa)
-    );
+    assert_eq!(shake(&tls, &all, "ota.test").unwrap().leaf(), der(&ecdsa));
+    assert_eq!(shake(&tls, &old, "ota.test").unwrap().leaf(), der(&rsa));
 }
 
 #[test]
@@ -191,11 +214,11 @@ fn tls12_resumes_by_session_id_and_by_ticket() {
         client.resumption = Resumption::in_memory_sessions(8).tls12_resumption(how);
         let client = Arc::new(client);
         assert_eq!(
-            shake(&tls.config(), &client, "ota.test").unwrap().kind(),
+            shake(&tls, &client, "ota.test").unwrap().kind(),
             HandshakeKind::Full
         );
         assert_eq!(
-            shake(&tls.config(), &client, "ota.test").unwrap().kind(),
+            shake(&tls, &client, "ota.test").unwrap().kind(),
             again,
             "{how:?} {sessions}"
         );
@@ -218,10 +241,10 @@ fn the_private_leaf_is_sent_alone_and_trusted_by_its_root() {
             "127.0.0.1",
             "::1",
         ] {
-            let shaken = shake(&tls.config(), &client, name).unwrap();
+            let shaken = shake(&tls, &client, name).unwrap();
             assert_eq!(shaken.client.peer_certificates().unwrap().len(), 1);
             assert!(shaken.flight.len() < 2000, "{}", shaken.flight.len());
         }
-        assert!(shake(&tls.config(), &client, "evil.test").is_err());
+        assert!(shake(&tls, &client, "evil.test").is_err());
     }
 }

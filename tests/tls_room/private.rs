@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use otatree::server::tls::{
-    Issued, LeafReason, Tls, TlsError, TlsProblem, TlsSettings, arduino_lines, check,
+    Issued, LeafReason, Tls, TlsError, TlsProblem, TlsSettings, TlsWarning, arduino_lines, check,
 };
 
 use super::{DAY, settings, today};
@@ -76,6 +76,18 @@ fn the_first_start_makes_a_root_and_a_leaf() {
         assert_eq!(found & 0o777, mode, "{file}");
     }
     assert_eq!(fs::read_dir(&settings.identity).unwrap().count(), 4);
+}
+
+#[test]
+fn a_root_key_that_everyone_can_read_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = private(dir.path(), &[]);
+    let tls = open(&settings, today());
+    let path = settings.identity.join("root-key.pem");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let warnings = tls.reload(today()).unwrap().warnings;
+    assert_eq!(warnings, [TlsWarning::KeyOpenToAll { path }]);
+    assert_eq!(check(&settings, today()).len(), 1);
 }
 
 #[test]

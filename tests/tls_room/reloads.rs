@@ -17,9 +17,8 @@ fn a_renewed_certificate_is_served_and_sessions_stay() {
     let old = papers::leaf(&["ota.test"], &root);
     let pair = save(dir.path(), "a", &old, &[]);
     let (tls, _) = Tls::open(settings(dir.path(), vec![pair.clone()]), today()).unwrap();
-    let config = tls.config();
     let returning = Arc::new(client(&root.pem(), TLS12));
-    let first = shake(&config, &returning, "ota.test").unwrap();
+    let first = shake(&tls, &returning, "ota.test").unwrap();
 
     assert_eq!(
         tls.reload(today()).unwrap().changed,
@@ -38,11 +37,10 @@ fn a_renewed_certificate_is_served_and_sessions_stay() {
     assert_eq!(reloaded.certificates[0].days_left, 59);
     assert_eq!(reloaded.issued, None);
 
-    assert!(Arc::ptr_eq(&config, &tls.config()));
-    let again = shake(&config, &returning, "ota.test").unwrap();
+    let again = shake(&tls, &returning, "ota.test").unwrap();
     assert_eq!(again.kind(), HandshakeKind::Resumed);
     let stranger = Arc::new(client(&root.pem(), TLS12));
-    let fresh = shake(&config, &stranger, "ota.test").unwrap();
+    let fresh = shake(&tls, &stranger, "ota.test").unwrap();
     assert_eq!(fresh.kind(), HandshakeKind::Full);
     assert_ne!(fresh.leaf(), first.leaf());
 }
@@ -57,7 +55,7 @@ fn a_bad_certificate_leaves_the_old_one() {
     with_anchor.anchors = vec![write(dir.path(), "root.pem", &root.pem())];
     let (tls, _) = Tls::open(with_anchor, today()).unwrap();
     let client = Arc::new(client(&root.pem(), TLS12));
-    let served = || shake(&tls.config(), &client, "ota.test").unwrap();
+    let served = || shake(&tls, &client, "ota.test").unwrap();
     let before = tls.summary(today());
 
     let stranger = papers::root("S");

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use otatree::server::tls::Tls;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::Acceptor;
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, RootCertStore,
+    ServerConnection, SideData, SupportedCipherSuite, SupportedProtocolVersion,
 };
 
 use super::today;
@@ -32,10 +34,13 @@ pub fn client(root_pem: &str, versions: &[&'static SupportedProtocolVersion]) ->
 }
 
 pub fn client_with(
-    provider: CryptoProvider,
+    mut provider: CryptoProvider,
     root_pem: &str,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ClientConfig {
+    // A rustls client offers suites of versions that it does not speak; nodes do not.
+    let spoken = |suite: &SupportedCipherSuite| versions.contains(&suite.version());
+    provider.cipher_suites.retain(spoken);
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(root_pem.as_bytes()).unwrap())
@@ -68,45 +73,50 @@ impl Shaken {
     }
 }
 
-pub fn shake(
-    server: &Arc<ServerConfig>,
-    client: &Arc<ClientConfig>,
-    name: &str,
-) -> Result<Shaken, rustls::Error> {
+/// Shakes hands as the server does: hello first, then the configuration for it.
+pub fn shake(tls: &Tls, client: &Arc<ClientConfig>, name: &str) -> Result<Shaken, rustls::Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(client.clone(), name)?;
-    let mut server = ServerConnection::new(server.clone())?;
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    let mut acceptor = Acceptor::default();
+    acceptor.read_tls(&mut &hello[..]).unwrap();
+    let accepted = acceptor.accept().map_err(|(error, _)| error)?.unwrap();
+    let config = tls.config_for(&accepted.client_hello());
+    let mut server = accepted
+        .into_connection(config)
+        .map_err(|(error, _)| error)?;
     let mut flight = Vec::new();
-    while client.is_handshaking()
-        || server.is_handshaking()
-        || client.wants_write()
-        || server.wants_write()
-    {
-        let mut bytes = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut bytes).unwrap();
-        }
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            server.read_tls(&mut rest).unwrap();
-            server.process_new_packets()?;
-        }
-        let mut bytes = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut bytes).unwrap();
-        }
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            client.read_tls(&mut rest).unwrap();
-            client.process_new_packets()?;
-        }
+    while client.is_handshaking() || server.is_handshaking() || server.wants_write() {
+        let bytes = sent(&mut server);
+        receive(&mut client, &bytes)?;
         if flight.is_empty() {
             flight = bytes;
         }
+        receive(&mut server, &sent(&mut client))?;
     }
     Ok(Shaken {
         client,
         server,
         flight,
     })
+}
+
+fn sent<Data>(from: &mut ConnectionCommon<Data>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while from.wants_write() {
+        from.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+fn receive<Data: SideData>(
+    to: &mut ConnectionCommon<Data>,
+    mut bytes: &[u8],
+) -> Result<(), rustls::Error> {
+    while !bytes.is_empty() {
+        to.read_tls(&mut bytes).unwrap();
+        to.process_new_packets()?;
+    }
+    Ok(())
 }

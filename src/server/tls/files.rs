@@ -93,6 +93,7 @@ fn encrypted(text: &[u8]) -> bool {
     text.windows(9).any(|part| part == b"ENCRYPTED")
 }
 
-fn open_to_all(path: &Path) -> bool {
+/// Whether every user of this machine can read a file.
+pub(super) fn open_to_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::chain::Certificate;
-use super::files::Files;
+use super::files::{Files, open_to_all};
 use super::identity::{self, Identity, Issued};
 use super::resolver::NameIndex;
 use super::{CertificateSummary, Pair, TlsError, TlsProblem, TlsSettings, TlsWarning};
@@ -156,7 +156,12 @@ impl Read {
                 Err(error) => read.errors.push(error),
             }
         }
-        if !settings.pairs.is_empty() {
+        if settings.pairs.is_empty() {
+            let path = identity::root_key(&settings.identity);
+            if open_to_all(&path) {
+                read.warnings.push(TlsWarning::KeyOpenToAll { path });
+            }
+        } else {
             read.anchors(settings, now);
         }
         read.warnings.append(&mut read.files.take_warnings());

@@ -1,7 +1,7 @@
 //! TLS for people and tiny nodes: certificates from files, or a private root and leaf of our own.
 //!
 //! Synchronous: files are read and parsed in [`Tls::open`], [`Tls::reload`] and [`check`] only (an async caller puts
-//! those on a blocking thread); a handshake looks at memory. One [`rustls::ServerConfig`] lives as long as the
+//! those on a blocking thread); a handshake looks at memory. The [`rustls::ServerConfig`]s live as long as the
 //! process, so sessions outlive a change of certificates.
 //!
 //! | file | what lives there |
@@ -32,8 +32,10 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
 
 use crate::firmware::Sha256;
+use config::Configs;
 use load::Loaded;
 use resolver::Resolver;
 
@@ -115,7 +117,7 @@ pub struct Reloaded {
 pub struct Tls(Arc<Shared>);
 
 struct Shared {
-    config: Arc<ServerConfig>,
+    configs: Configs,
     loaded: Arc<ArcSwap<Loaded>>,
     settings: Mutex<TlsSettings>,
 }
@@ -131,20 +133,27 @@ impl Tls {
     ) -> Result<(Self, Vec<TlsWarning>), TlsError> {
         let (loaded, warnings) = load::load(&settings, now)?;
         let loaded = Arc::new(ArcSwap::from_pointee(loaded));
-        let resolver = Arc::new(Resolver(loaded.clone()));
-        let config = config::server_config(resolver, settings.sessions).map_err(TlsError::Setup)?;
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::new(Resolver(loaded.clone()));
+        let configs = Configs::new(&resolver, settings.sessions).map_err(TlsError::Setup)?;
         let tls = Self(Arc::new(Shared {
-            config: Arc::new(config),
+            configs,
             loaded,
             settings: Mutex::new(settings),
         }));
         Ok((tls, warnings))
     }
 
-    /// The configuration for all listeners and all the time of the process.
+    /// The configuration for a client whose hello is not known yet.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.0.config.clone()
+        self.0.configs.any.clone()
+    }
+
+    /// The configuration for one client ([`rustls::server::Acceptor`], or tokio-rustls' `LazyConfigAcceptor`, gives
+    /// the hello): nodes get X25519 by this one only, because rustls follows the client's order of groups.
+    #[must_use]
+    pub fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        self.0.configs.suited(hello).clone()
     }
 
     /// Reads all files anew; connections and sessions stay. Costs about what [`open`](Self::open) does,

@@ -14,7 +14,8 @@ use super::{DAY, IdentityError};
 
 /// 30 years, leap days counted.
 const ROOT_LIFE: Duration = DAY.saturating_mul(10_957);
-/// Browsers take no more than 398 days (CA/Browser Forum ballot SC-31, kept by Apple for all roots but one's own).
+/// Under the 398 days of the CA/Browser Forum (Baseline Requirements of 2020, section 6.3.2), which some clients
+/// ask of every root.
 const LEAF_LIFE: Duration = DAY.saturating_mul(397);
 /// 2026-01-01: no otatree is older. A machine that starts with its clock at 1970, or years ahead, must not
 /// make a root that is over, or not yet valid, when the clock is right.
@@ -33,7 +34,7 @@ pub(super) fn root(
     host: &str,
     now: SystemTime,
 ) -> Result<Certificate, IdentityError> {
-    let mut params = params(&format!("otatree root {host}"))?;
+    let mut params = params(format!("otatree root {host}").trim_end())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + FIRST_DAY;

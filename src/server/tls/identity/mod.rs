@@ -50,7 +50,12 @@ struct Root {
     key: KeyPair,
 }
 
-/// Where the parts of an identity are.
+/// The key that must not be lost, and must not be read by others.
+pub(super) fn root_key(folder: &Path) -> PathBuf {
+    folder.join("root-key.pem")
+}
+
+/// What is served of an identity.
 pub(super) fn pair(folder: &Path) -> Pair {
     Pair {
         certificate: folder.join("leaf.pem"),
@@ -65,7 +70,7 @@ impl Identity {
     /// When the root is damaged in any way, or a file cannot be read.
     pub(super) fn read(folder: &Path, now: SystemTime) -> Result<Self, IdentityError> {
         let root_path = folder.join("root.pem");
-        let key_path = folder.join("root-key.pem");
+        let key_path = root_key(folder);
         let root_pem = store::read(&root_path)?;
         let key_pem = store::read(&key_path)?;
         let leaf = store::read(&folder.join("leaf.pem"))?;
@@ -190,9 +195,10 @@ impl Identity {
         // The key first: a start that is cut short between the two leaves nothing that a device could trust.
         let key = match self.spare_key.take() {
             Some(key) => key,
-            None => new_key(&self.folder.join("root-key.pem"))?,
+            None => new_key(&root_key(&self.folder))?,
         };
-        let certificate = issue::root(&key, &names::host(), now)?;
+        let host = names::canonical(&names::host()).unwrap_or_default();
+        let certificate = issue::root(&key, &host, now)?;
         let pem = certificate.pem();
         store::write(&self.folder.join("root.pem"), &pem)?;
         Ok(Root {
