@@ -1,1 +1,7 @@
-fn main() {}
+//! The roof: sees all rooms, is seen by none.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

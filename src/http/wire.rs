@@ -50,6 +50,10 @@ pub struct Wire {
     /// Length of the head before the body under way; 0 until it is written.
     head: AtomicU64,
     running: Mutex<Option<Running>>,
+    /// A download was counted on this connection.
+    counted: AtomicBool,
+    /// Kernel memory for what is sent; 0: as much as the kernel thinks right.
+    send_buffer: AtomicUsize,
 }
 
 impl Wire {
@@ -64,6 +68,8 @@ impl Wire {
             bulk: AtomicBool::new(false),
             head: AtomicU64::new(0),
             running: Mutex::default(),
+            counted: AtomicBool::new(false),
+            send_buffer: AtomicUsize::new(0),
         })
     }
 
@@ -120,6 +126,32 @@ impl Wire {
     pub fn asked_again(&self) {
         if self.bulk.load(Ordering::Relaxed) {
             self.end(true);
+        }
+    }
+
+    /// Says once that no download was counted on this connection, and counts one.
+    #[must_use]
+    pub fn is_first_download(&self) -> bool {
+        !self.counted.swap(true, Ordering::Relaxed)
+    }
+
+    /// A download was counted on this connection.
+    #[must_use]
+    pub fn was_counted(&self) -> bool {
+        self.counted.load(Ordering::Relaxed)
+    }
+
+    /// Asks the transport to be content with so much kernel memory.
+    pub fn narrow(&self, bytes: usize) {
+        self.send_buffer.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What [`Wire::narrow`] asked for, once.
+    #[must_use]
+    pub fn take_narrow(&self) -> Option<usize> {
+        match self.send_buffer.load(Ordering::Relaxed) {
+            0 => None,
+            _ => Some(self.send_buffer.swap(0, Ordering::Relaxed)),
         }
     }
 

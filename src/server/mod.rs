@@ -1,3 +1,125 @@
-//! Sockets and TLS.
+//! Sockets and TLS. [`run`] is handed its listeners, its doors and its end, so that tests bind port 0 and never sleep.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `listen` | binding, or taking what systemd bound |
+//! | `accept` | the accept loops: never a handshake in them |
+//! | `connection` | one connection from PROXY header to the last byte |
+//! | `transport` | small TLS records, bounded buffers |
+//! | `linger` | whether the peer got the last byte |
+//! | `proxy` | PROXY protocol v2 and X-Forwarded-For |
+//! | `tls` | certificates |
 
+mod accept;
+mod connection;
+mod linger;
+mod listen;
+pub mod proxy;
 pub mod tls;
+mod transport;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::LimitsConfig;
+use crate::http::{HttpDoor, Wire};
+
+pub use listen::{ListenError, Listener, bind};
+use tls::Tls;
+
+/// What all connections share.
+pub struct Shared {
+    doors: Vec<Box<dyn HttpDoor>>,
+    tls: Option<Tls>,
+    limits: ArcSwap<LimitsConfig>,
+    trusted: ArcSwap<Vec<IpNet>>,
+    connections: Arc<Semaphore>,
+    open: AtomicUsize,
+    /// Downloads under way, to know when each has to be content with less kernel memory.
+    downloads: AtomicUsize,
+}
+
+impl Shared {
+    /// The doors in the order in which they are asked; TLS for the listeners that want it.
+    #[must_use]
+    pub fn new(
+        doors: Vec<Box<dyn HttpDoor>>,
+        tls: Option<Tls>,
+        limits: LimitsConfig,
+        trusted: Vec<IpNet>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            doors,
+            tls,
+            connections: Arc::new(Semaphore::new(
+                limits.connections.min(Semaphore::MAX_PERMITS),
+            )),
+            limits: ArcSwap::from_pointee(limits),
+            trusted: ArcSwap::from_pointee(trusted),
+            open: AtomicUsize::new(0),
+            downloads: AtomicUsize::new(0),
+        })
+    }
+
+    /// New limits and proxies, for connections that come from now on. The number of connections stays.
+    pub fn obey(&self, limits: LimitsConfig, trusted: Vec<IpNet>) {
+        self.limits.store(Arc::new(limits));
+        self.trusted.store(Arc::new(trusted));
+    }
+
+    fn forget_download(&self, wire: &Wire) {
+        if wire.was_counted() {
+            self.downloads.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every connection ended by itself.
+    Drained,
+    /// The deadline passed with so many connections open.
+    CutOff(usize),
+}
+
+/// Serves until `end`, then lets running downloads finish for the drain time of the limits.
+pub async fn run(
+    listeners: Vec<Listener>,
+    shared: Arc<Shared>,
+    end: impl Future<Output = ()>,
+) -> Ended {
+    let (stop, stopping) = watch::channel(false);
+    let loops: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(accept::accept(listener, shared.clone(), stopping.clone())))
+        .collect();
+    end.await;
+    // Every loop and connection holds a receiver; an error would mean that there is none left.
+    let _ = stop.send(true);
+    drop(stopping);
+    let drain = shared.limits.load().drain;
+    let all_gone = tokio::time::timeout(drain, stop.closed()).await;
+    for task in &loops {
+        task.abort();
+    }
+    match all_gone {
+        Ok(()) => Ended::Drained,
+        Err(_) => Ended::CutOff(shared.open()),
+    }
+}
+
+/// A pause after the kernel refused a connection: out of descriptors or memory, it will not be better at once.
+const BREATH: Duration = Duration::from_millis(100);

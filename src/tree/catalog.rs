@@ -188,6 +188,19 @@ impl Catalog {
         go(&mut PathBuf::new(), &self.root, &mut see);
     }
 
+    /// No file waits to be examined.
+    #[must_use]
+    pub fn is_examined(&self) -> bool {
+        let mut examined = true;
+        self.visit(|_, folder| {
+            examined &= folder
+                .files
+                .iter()
+                .all(|file| file.outcome != Outcome::Pending)
+        });
+        examined
+    }
+
     /// All problems of the tree, by path.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {

@@ -175,9 +175,13 @@ impl Digests {
         }
     }
 
-    /// Forgets the last run and writes the file anew from the catalogue.
-    pub fn rewrite(&mut self, catalog: &Catalog) {
+    /// Forgets the last run.
+    pub fn forget(&mut self) {
         self.old = HashMap::new();
+    }
+
+    /// Writes the file anew from the catalogue, and appends to it from now on.
+    pub fn rewrite(&mut self, catalog: &Catalog) {
         match self.write_anew(catalog) {
             Ok(file) => self.file = Some(file),
             Err(error) => {

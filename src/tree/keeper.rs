@@ -381,7 +381,10 @@ impl Keeper {
             problems = self.problems,
             "the tree is read"
         );
-        self.digests.rewrite(&self.catalog);
+        self.digests.forget();
+        if self.settings.live {
+            self.digests.rewrite(&self.catalog);
+        }
     }
 
     fn say_progress(&self) {
@@ -412,10 +415,12 @@ impl Keeper {
     /// Another tree under the same name: all watches are made anew.
     pub(super) fn adopt(&mut self, root: Root) {
         let messages = self.to_self.clone();
-        self.watches = Some(Watches::start(&root.path, move |event| {
-            // The keeper ends with the last handle of the tree; nobody listens then.
-            let _ = messages.send(Message::Event(event));
-        }));
+        self.watches = self.settings.live.then(|| {
+            Watches::start(&root.path, move |event| {
+                // The keeper ends with the last handle of the tree; nobody listens then.
+                let _ = messages.send(Message::Event(event));
+            })
+        });
         self.root = Some(root);
         self.forget_watches();
         self.sweep_all();

@@ -66,6 +66,8 @@ pub struct Settings {
     pub memory: u64,
     /// Copies of delivered images per slot; 0 keeps none.
     pub keep_previous: usize,
+    /// Follow the tree and keep caches. Without it the tree is read once, and nothing is written anywhere.
+    pub live: bool,
 }
 
 /// A handle to the tree; the thread behind it ends with the last one.
@@ -108,6 +110,36 @@ impl Tree {
             bytes,
             kept,
         })
+    }
+
+    /// Reads a tree once, as it will be when it is quiet, and examines every image. Writes nothing.
+    ///
+    /// # Errors
+    /// When the root cannot be read, or no thread can be started.
+    pub async fn read_once(settings: Settings) -> io::Result<Arc<Catalog>> {
+        let now = Patience {
+            settle: Duration::ZERO,
+            removal_grace: Duration::ZERO,
+            quiet: Duration::ZERO,
+        };
+        read::Root::find(&settings.root)?;
+        let tree = Self::start(
+            Settings {
+                patience: now,
+                live: false,
+                ..settings
+            },
+            &Arc::new(Board::new()),
+        )?;
+        let mut changes = tree.changes();
+        loop {
+            changes.mark_unchanged();
+            let catalog = tree.catalog();
+            if catalog.complete && catalog.is_examined() {
+                return Ok(catalog);
+            }
+            changes.changed().await.map_err(io::Error::other)?;
+        }
     }
 
     /// The tree as it is now. Never waits.

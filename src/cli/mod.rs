@@ -1,0 +1,142 @@
+//! The command line: one file a command, exit codes in one place.
+
+mod check;
+mod inspect;
+mod list;
+mod log;
+mod serve;
+mod settings;
+mod show;
+mod which;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use otatree::config::{Config, ConfigError, Level};
+use otatree::server::ListenError;
+use otatree::server::tls::TlsError;
+
+/// Drop a .bin into a folder, and every matching ESP8266/ESP32 node updates itself.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    /// The configuration [default: ./config.toml, then /etc/otatree/config.toml]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "OTATREE_CONFIG",
+        value_name = "FILE"
+    )]
+    config: Option<PathBuf>,
+    /// What is worth a line in the log: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = level)]
+    log_level: Option<Level>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the tree (what happens without a command)
+    Serve,
+    /// Say everything that is wrong with the configuration, the certificates and the tree
+    Check(check::Args),
+    /// Say what a device would get, from which slot, and why
+    Which(which::Args),
+    /// List the slots of the tree with their images
+    List(list::Args),
+    /// Say what the bytes of a file are
+    Inspect(inspect::Args),
+}
+
+/// How a command ended, as `sysexits.h` has it where it has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Ok = 0,
+    Problems = 1,
+    Usage = 2,
+    Runtime = 70,
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What the person typed cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+fn level(text: &str) -> Result<Level, String> {
+    Ok(match text {
+        "error" => Level::Error,
+        "warn" => Level::Warn,
+        "info" => Level::Info,
+        "debug" => Level::Debug,
+        "trace" => Level::Trace,
+        _ => return Err("one of error, warn, info, debug, trace".to_owned()),
+    })
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and go to stdout.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("otatree: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let path = cli.config.unwrap_or_else(default_config);
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&path, cli.log_level),
+        Command::Check(args) => check::run(&path, &args),
+        Command::Which(args) => which::run(&Config::load(&path)?, &args),
+        Command::List(args) => list::run(&Config::load(&path)?, &args),
+        Command::Inspect(args) => inspect::run(&args),
+    }
+}
+
+fn default_config() -> PathBuf {
+    let here = PathBuf::from("config.toml");
+    let system = PathBuf::from("/etc/otatree/config.toml");
+    if !here.exists() && system.exists() {
+        system
+    } else {
+        here
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<UsageError>() {
+        Exit::Usage
+    } else if error.is::<ConfigError>()
+        || error.is::<TlsError>()
+        || matches!(error.downcast_ref(), Some(ListenError::Unasked(_)))
+    {
+        Exit::Config
+    } else {
+        Exit::Runtime
+    }
+}

@@ -1,0 +1,262 @@
+//! `otatree serve`: the only wiring. Everything that can fail, fails before a socket is bound.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use otatree::config::{Config, Level};
+use otatree::desk::Desk;
+use otatree::doors::{self, probes};
+use otatree::health::Board;
+use otatree::server::tls::{Tls, arduino_lines};
+use otatree::server::{self, Ended, Listener, Shared};
+use otatree::tree::Tree;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Exit, log, settings};
+
+/// Renewed certificates are found this often without being told.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(600);
+
+/// Serves until a signal.
+pub fn run(path: &Path, level: Option<Level>) -> anyhow::Result<Exit> {
+    let config = Config::load(path)?;
+    log::start(&config.log, level);
+    let _lock = lock_state(&config.state.dir)?;
+    let tls = open_tls(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(path, config, tls))
+}
+
+/// A second server on one state folder would write over the first one's shoulder.
+fn lock_state(dir: &Path) -> anyhow::Result<File> {
+    use std::os::unix::fs::DirBuilderExt;
+    let context = || format!("the state folder {} cannot be used", dir.display());
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(dir)
+        .with_context(context)?;
+    let file = File::create(dir.join("lock")).with_context(context)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another otatree runs on the state folder {}", dir.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(context),
+    }
+}
+
+fn open_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let Some(settings) = settings::tls(config) else {
+        return Ok(None);
+    };
+    let (tls, warnings) = Tls::open(settings, SystemTime::now())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for certificate in tls.summary(SystemTime::now()) {
+        tracing::info!(
+            path = %certificate.path.display(), names = certificate.names.join(" "), days_left = certificate.days_left,
+            issuer = certificate.issuer, "certificate"
+        );
+    }
+    Ok(Some(tls))
+}
+
+struct Running {
+    config: Config,
+    tls: Option<Tls>,
+    desk: Arc<Desk>,
+    shared: Arc<Shared>,
+    board: Arc<Board>,
+}
+
+async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<Exit> {
+    let board = Arc::new(Board::new());
+    let tree = Tree::start(settings::tree(&config), &board)?;
+    let desk = Arc::new(Desk::new(tree, settings::rules(&config)));
+    let doors = doors::open(&config.doors, &desk, &board);
+    let shared = Shared::new(
+        doors,
+        tls.clone(),
+        config.limits.clone(),
+        config.trusted_proxies.clone(),
+    );
+    let mut running = Running {
+        config,
+        tls,
+        desk,
+        shared,
+        board,
+    };
+
+    let (mut hangup, mut term) = (
+        signal(SignalKind::hangup())?,
+        signal(SignalKind::terminate())?,
+    );
+    let listeners = server::bind(&running.config.listen, &running.config.limits)?;
+    greet(&running, &listeners);
+    notify(&[NotifyState::Ready]);
+    let shared = running.shared.clone();
+    let board = running.board.clone();
+    let ended = server::run(listeners, shared, async {
+        running.until_told(path, &mut hangup, &mut term).await;
+        board.progress(
+            probes::DRAINING,
+            Some("the server ends; running downloads may finish".to_owned()),
+        );
+        notify(&[NotifyState::Stopping]);
+    })
+    .await;
+    match ended {
+        Ended::Drained => tracing::info!("ended; every connection was done"),
+        Ended::CutOff(open) => tracing::warn!(
+            open,
+            "ended; the drain time was over and connections were cut off"
+        ),
+    }
+    Ok(Exit::Ok)
+}
+
+impl Running {
+    /// Reloads, pats the watchdog, and returns when the server is to end.
+    async fn until_told(&mut self, path: &Path, hangup: &mut Signal, term: &mut Signal) {
+        let mut watchdog = tokio::time::interval(watchdog_every());
+        let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload(path),
+                _ = term.recv() => return tracing::info!("SIGTERM: no new connections"),
+                _ = tokio::signal::ctrl_c() => return tracing::info!("SIGINT: no new connections"),
+                _ = watchdog.tick() => notify(&[NotifyState::Watchdog]),
+                _ = certificates.tick() => self.reload_certificates(),
+            }
+        }
+    }
+
+    /// SIGHUP. A bad configuration changes nothing.
+    fn reload(&mut self, path: &Path) {
+        if let Ok(time) = NotifyState::monotonic_usec_now() {
+            notify(&[NotifyState::Reloading, time]);
+        }
+        match Config::load(path) {
+            Ok(config) => self.obey(config),
+            Err(error) => self.board.trouble(
+                "config",
+                Some(format!("{error}; the old configuration stays")),
+            ),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    fn obey(&mut self, config: Config) {
+        self.board.trouble("config", None);
+        self.desk.obey(settings::rules(&config));
+        self.shared
+            .obey(config.limits.clone(), config.trusted_proxies.clone());
+        self.config = config;
+        self.reload_certificates();
+        self.desk.sweep();
+        tracing::info!(
+            "reloaded: certificates, guards, limits, trusted_proxies; the tree is looked at again"
+        );
+    }
+
+    fn reload_certificates(&mut self) {
+        let (Some(tls), Some(settings)) = (&self.tls, settings::tls(&self.config)) else {
+            return;
+        };
+        match tls.reload_settings(settings, SystemTime::now()) {
+            Ok(reloaded) => {
+                self.board.trouble("certificates", None);
+                for path in reloaded.changed {
+                    tracing::info!(path = %path.display(), "certificate reloaded");
+                }
+            }
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                self.board.trouble(
+                    "certificates",
+                    Some(format!("{error:#}; the old certificates stay")),
+                );
+            }
+        }
+    }
+}
+
+fn watchdog_every() -> Duration {
+    // Half of what systemd asks, as sd_watchdog_enabled(3) advises; without it, a tick that nobody hears.
+    sd_notify::watchdog_enabled().map_or(Duration::from_secs(60), |asked| asked / 2)
+}
+
+/// Without systemd nobody hears it, and nothing is wrong.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Where it listens, for the log; and on a terminal, what to try next.
+fn greet(running: &Running, listeners: &[Listener]) {
+    let mut ports = (None, None);
+    for listener in listeners {
+        let Ok(address) = listener.address() else {
+            continue;
+        };
+        tracing::info!(%address, tls = listener.tls, "listening");
+        if listener.tls {
+            ports.0.get_or_insert(address.port());
+        } else {
+            ports.1.get_or_insert(address.port());
+        }
+    }
+    tracing::info!(tree = %running.config.tree.root.display(), state = %running.config.state.dir.display(), "serving");
+    let text = hints(running, ports);
+    // Nobody reads it when stdout is closed.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn hints(running: &Running, (https, http): (Option<u16>, Option<u16>)) -> String {
+    let prefix = &running.config.doors.frugal_iot.prefix;
+    let sample = format!("/{prefix}/demo/any/node1/sample_esp8266");
+    let mut text = String::from("\nTry it:\n");
+    if let Some(port) = http {
+        text.push_str(&format!(
+            "  curl -si http://localhost:{port}{sample} --output - | head -c 700\n"
+        ));
+    }
+    let Some(port) = https else { return text };
+    let Some((tls, root)) = running
+        .tls
+        .as_ref()
+        .and_then(|tls| Some((tls, tls.root_pem()?)))
+    else {
+        text.push_str(&format!(
+            "  curl -si https://localhost:{port}{sample} --output - | head -c 700\n"
+        ));
+        return text;
+    };
+    let file = running.config.state.dir.join("identity/root.pem");
+    text.push_str(&format!(
+        "  curl -si --cacert {} https://localhost:{port}{sample} --output - | head -c 700\n",
+        file.display()
+    ));
+    let name = tls
+        .summary(SystemTime::now())
+        .first()
+        .and_then(|leaf| leaf.names.first().cloned())
+        .unwrap_or_else(|| "localhost".to_owned());
+    text.push_str(&format!(
+        "\nIn the sketch (Frugal-IoT; the trailing slash is needed):\n  #define SYSTEM_OTA_SERVERPORTPATH \"https://{name}:{port}/{prefix}/\"\n\n\
+         The server's own root certificate, for the sketch to trust:\n{}\n",
+        arduino_lines(&root)
+    ));
+    text
+}

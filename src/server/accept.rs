@@ -1,0 +1,60 @@
+//! The accept loop of one listener. It never waits on a client: handshake and head happen in the connection's own task.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{BREATH, Listener, Shared, connection};
+
+/// Accepts until `stopping` says so.
+pub async fn accept(listener: Listener, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let Listener {
+        socket,
+        tls,
+        proxy_protocol,
+    } = listener;
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, "a listener cannot be used");
+            return;
+        }
+    };
+    loop {
+        // The place is taken first: beyond the cap, clients wait in the kernel's queue and cost nothing here.
+        let place = tokio::select! {
+            place = shared.connections.clone().acquire_owned() => place,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        let Ok(place) = place else { return };
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (shared, stopping) = (shared.clone(), stopping.clone());
+                tokio::spawn(async move {
+                    connection::serve(stream, peer, tls, proxy_protocol, shared, stopping).await;
+                    drop(place);
+                });
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no further connection can be accepted for a moment; see LimitNOFILE");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// The client went away while it waited: nothing is wrong here.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}

@@ -1,0 +1,248 @@
+//! One connection, from the PROXY header to the last byte. Every step has a deadline.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{StatusCode, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::{Error as TlsFault, PeerIncompatible};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::config::LimitsConfig;
+use crate::http::{Answer, Records, Reply, Request, Wire, text};
+
+use super::linger::linger;
+use super::proxy::{self, Said};
+use super::transport::{Stream, Transport};
+use super::{Shared, tls::Tls};
+
+/// Serves one connection to its end. Nothing that a client does is an error of ours.
+pub async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: bool,
+    proxy_protocol: bool,
+    shared: Arc<Shared>,
+    stopping: watch::Receiver<bool>,
+) {
+    shared.open.fetch_add(1, Ordering::Relaxed);
+    let peer = peer.ip().to_canonical();
+    if let Err(error) = converse(stream, peer, tls, proxy_protocol, &shared, stopping).await {
+        tracing::debug!(%peer, %error, "a connection ended early");
+    }
+    shared.open.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    mut peer: IpAddr,
+    tls: bool,
+    proxy_protocol: bool,
+    shared: &Arc<Shared>,
+    stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let limits = shared.limits.load_full();
+    if proxy_protocol {
+        if !proxy::is_trusted(peer, &shared.trusted.load()) {
+            tracing::info!(%peer, "refused: it is not in trusted_proxies");
+            return Ok(());
+        }
+        if let Said::Client(client) = timeout(limits.handshake, proxy::read(&mut stream)).await?? {
+            peer = client;
+        }
+    }
+    let (stream, alpn) = match &shared.tls {
+        Some(tls_room) if tls => {
+            let tls = timeout(limits.handshake, shake_hands(stream, tls_room, peer)).await??;
+            let alpn = tls.get_ref().1.alpn_protocol().is_some();
+            (Stream::Tls(Box::new(tls)), alpn)
+        }
+        _ => (Stream::Plain(stream), false),
+    };
+    // No tiny client offers ALPN.
+    let records = if alpn {
+        Records::Large
+    } else {
+        Records::Middle
+    };
+    let wire = Wire::new(peer, tls, records);
+    let transport = Transport::new(stream, wire.clone());
+    let left = speak_http(transport, &wire, shared, &limits, stopping).await;
+    if let Ok(Some(stream)) = left {
+        let complete = linger(stream, limits.dead_peer).await;
+        wire.end(complete);
+        shared.forget_download(&wire);
+        return Ok(());
+    }
+    shared.forget_download(&wire);
+    left.map(drop)
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    tls: &Tls,
+    peer: IpAddr,
+) -> io::Result<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream)
+        .await
+        .inspect_err(|error| say_incompatible(error, peer))?;
+    let config = tls.config_for(&start.client_hello());
+    start
+        .into_stream(config)
+        .await
+        .inspect_err(|error| say_incompatible(error, peer))
+}
+
+/// A client that shares no cipher or version with us will never update, and its owner wants to know. Everything else
+/// (probes, resets, a wrong trust anchor on their side) is quiet.
+fn say_incompatible(error: &io::Error, peer: IpAddr) {
+    let fault = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<TlsFault>());
+    match fault {
+        Some(TlsFault::PeerIncompatible(
+            PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon,
+        ))
+        | None => {}
+        Some(TlsFault::PeerIncompatible(why)) => {
+            tracing::info!(%peer, ?why, "a client shares no TLS version, cipher or key exchange with us; old ESP8266 sketches need setCiphersLessSecure() off");
+        }
+        Some(_) => {}
+    }
+}
+
+/// Serves requests until the connection is to be closed; gives the stream back when a download needs an orderly end.
+async fn speak_http(
+    transport: Transport,
+    wire: &Arc<Wire>,
+    shared: &Arc<Shared>,
+    limits: &LimitsConfig,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<Option<Stream>> {
+    let head_size = usize::try_from(limits.head_size.as_u64()).unwrap_or(usize::MAX);
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(head_size)
+        .serve_connection(
+            TokioIo::new(transport),
+            Conversation {
+                shared: shared.clone(),
+                wire: wire.clone(),
+            },
+        );
+    let mut told = false;
+    let result = loop {
+        tokio::select! {
+            result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
+            _ = stopping.wait_for(|stop| *stop), if !told => {
+                told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    result.map_err(io::Error::other)?;
+    let mut transport = connection.into_parts().io.into_inner();
+    if wire.delivers() {
+        return Ok(Some(transport.into_stream()));
+    }
+    tokio::io::AsyncWriteExt::shutdown(&mut transport).await?;
+    Ok(None)
+}
+
+/// What hyper asks on one connection.
+struct Conversation {
+    shared: Arc<Shared>,
+    wire: Arc<Wire>,
+}
+
+impl Conversation {
+    /// A download begins: when there are many, each is content with less kernel memory.
+    fn count(&self) {
+        if self.wire.delivers() && self.wire.is_first_download() {
+            let others = self.shared.downloads.fetch_add(1, Ordering::Relaxed);
+            let limits = self.shared.limits.load();
+            if others >= limits.wide_downloads {
+                self.wire
+                    .narrow(usize::try_from(limits.send_buffer.as_u64()).unwrap_or(usize::MAX));
+            }
+        }
+    }
+}
+
+impl Service<hyper::Request<Incoming>> for Conversation {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Answering {
+        self.wire.asked_again();
+        // The body, if there is one, is dropped unread: hyper closes the connection rather than drain it.
+        let (parts, _) = request.into_parts();
+        if parts.version == Version::HTTP_11 && !parts.headers.contains_key(hyper::header::HOST) {
+            return Answering::now(text(
+                StatusCode::BAD_REQUEST,
+                "HTTP/1.1 needs a Host header\n",
+            ));
+        }
+        let request = Request::new(parts, self.wire.clone());
+        for door in &self.shared.doors {
+            match door.answer(&request) {
+                Answer::NotMine => {}
+                Answer::Now(reply) => return Answering::now(reply),
+                Answer::Later(reply) => {
+                    let conversation = Self {
+                        shared: self.shared.clone(),
+                        wire: self.wire.clone(),
+                    };
+                    return Answering::Later(reply, conversation);
+                }
+            }
+        }
+        tracing::debug!(peer = %self.wire.peer(), path = request.path(), "no such route");
+        Answering::now(text(StatusCode::NOT_FOUND, "not found\n"))
+    }
+}
+
+/// An answer on its way. Most are there at once, and cost nothing more.
+enum Answering {
+    Now(Option<Box<Reply>>),
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>, Conversation),
+}
+
+impl Answering {
+    fn now(reply: Reply) -> Self {
+        Self::Now(Some(Box::new(reply)))
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Reply, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(reply) => reply
+                .take()
+                .map_or(Poll::Pending, |reply| Poll::Ready(Ok(*reply))),
+            Self::Later(reply, conversation) => {
+                let reply = ready!(reply.as_mut().poll(cx));
+                conversation.count();
+                Poll::Ready(Ok(reply))
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Whether the peer got the last byte of a download.
+//!
+//! An HTTP/1.0 updater reads the length it was told and closes. It sends no close_notify, and when ours is still unread
+//! its close becomes a TCP reset (measured with the real TLS stacks; the sources of the ESP8266 core, arduino-esp32 and
+//! esp-tls agree). So a reset is not a failure by itself. What counts:
+//!
+//! 1. everything has left this machine (nothing unsent in the kernel: `TCP_NOTSENT_LOWAT`) while the connection was sound;
+//! 2. then we close our half, and the peer closes or resets its own.
+//!
+//! A reset before the first, or silence after it, is a download that was cut off.
+
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::ServerConnection;
+use tokio_rustls::rustls::server::ServerConnectionData;
+
+use super::transport::Stream;
+
+/// A device that has everything may write to its flash for a while before it closes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Closes our half in order and waits for the peer's; says whether the peer has everything.
+pub async fn linger(stream: Stream, dead_peer: Duration) -> bool {
+    let (tcp, session) = match stream {
+        Stream::Plain(tcp) => (tcp, None),
+        Stream::Tls(tls) => {
+            let (tcp, session) = tls.into_inner();
+            (tcp, Some(session))
+        }
+    };
+    // The kernel's own timeout of a dead peer comes first; this is for the case that it does not.
+    let all = tokio::time::timeout(dead_peer + PATIENCE, close(tcp, session));
+    matches!(all.await, Ok(Ok(())))
+}
+
+async fn close(tcp: TcpStream, session: Option<ServerConnection>) -> io::Result<()> {
+    let mut tcp = all_sent(tcp).await?;
+    if let Some(session) = session {
+        notify(&mut tcp, session).await;
+    }
+    SockRef::from(&tcp).shutdown(Shutdown::Write)?;
+    let mut rest = [0; 512];
+    let wait = async {
+        loop {
+            match tcp.read(&mut rest).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .map_err(io::Error::from)?
+}
+
+/// Waits until the kernel has sent all it was given.
+async fn all_sent(tcp: TcpStream) -> io::Result<TcpStream> {
+    let socket = tcp.into_std()?;
+    SockRef::from(&socket).set_tcp_notsent_lowat(1)?;
+    // Registered anew, so that the kernel reports the state as it is now and not the last edge.
+    let tcp = TcpStream::from_std(socket)?;
+    tcp.writable().await?;
+    match tcp.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(tcp),
+    }
+}
+
+/// Says in TLS that nothing more comes. A peer that is gone does not hear it.
+async fn notify(tcp: &mut TcpStream, mut session: ServerConnection) {
+    let session: &mut tokio_rustls::rustls::ConnectionCommon<ServerConnectionData> = &mut session;
+    session.send_close_notify();
+    let mut bytes = Vec::new();
+    while session.wants_write() {
+        if session.write_tls(&mut bytes).is_err() {
+            return;
+        }
+    }
+    let _ = tokio::io::AsyncWriteExt::write_all(tcp, &bytes).await;
+}

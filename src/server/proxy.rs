@@ -1,0 +1,243 @@
+//! Who the client is when a trusted proxy stands before us: PROXY protocol v2 on the connection (HAProxy's
+//! `proxy-protocol.txt`, section 2.2), or X-Forwarded-For and X-Forwarded-Proto in the request.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hyper::header::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+
+/// Addresses and what may follow them; HAProxy sends at most 536.
+const LONGEST: usize = 4096;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What a PROXY header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// The client's address.
+    Client(IpAddr),
+    /// The proxy speaks for itself (a health check), or of something that is not TCP.
+    Itself,
+}
+
+/// Why a PROXY header cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// The first 12 bytes are others.
+    #[error("it does not begin with a PROXY protocol v2 header")]
+    NotThere,
+    /// Another version than 2, or an unknown command.
+    #[error("its PROXY header has version and command {0:#04x}")]
+    Version(u8),
+    /// Longer than anybody's.
+    #[error("its PROXY header has {0} bytes")]
+    TooLong(usize),
+    /// Shorter than its addresses.
+    #[error("its PROXY header has {0} bytes for its addresses, too few")]
+    TooShort(usize),
+}
+
+/// Reads the header's fixed part; gives the length of what follows.
+///
+/// # Errors
+/// When it is none of version 2.
+pub fn parse_head(head: &[u8; 16]) -> Result<usize, ProxyError> {
+    if head[..12] != SIGNATURE {
+        return Err(ProxyError::NotThere);
+    }
+    if head[12] >> 4 != 2 || head[12] & 15 > 1 {
+        return Err(ProxyError::Version(head[12]));
+    }
+    let length = usize::from(u16::from_be_bytes([head[14], head[15]]));
+    if length > LONGEST {
+        Err(ProxyError::TooLong(length))
+    } else {
+        Ok(length)
+    }
+}
+
+/// Reads the addresses; `rest` has the length that [`parse_head`] gave.
+///
+/// # Errors
+/// When `rest` is shorter than its address family needs.
+pub fn parse_addresses(head: &[u8; 16], rest: &[u8]) -> Result<Said, ProxyError> {
+    let local = head[12] & 15 == 0;
+    // Family in the high half, transport in the low one: TCP only.
+    match (local, head[13]) {
+        (false, 0x11) => {
+            let address: [u8; 4] = first(rest, 12)?;
+            Ok(Said::Client(Ipv4Addr::from(address).into()))
+        }
+        (false, 0x21) => {
+            let address: [u8; 16] = first(rest, 36)?;
+            Ok(Said::Client(Ipv6Addr::from(address).to_canonical()))
+        }
+        _ => Ok(Said::Itself),
+    }
+}
+
+fn first<const N: usize>(rest: &[u8], needed: usize) -> Result<[u8; N], ProxyError> {
+    if rest.len() < needed {
+        return Err(ProxyError::TooShort(rest.len()));
+    }
+    rest.first_chunk()
+        .copied()
+        .ok_or(ProxyError::TooShort(rest.len()))
+}
+
+/// Takes the header off a connection.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Said> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut head = [0; 16];
+    stream.read_exact(&mut head).await?;
+    let mut rest = vec![0; parse_head(&head).map_err(invalid)?];
+    stream.read_exact(&mut rest).await?;
+    parse_addresses(&head, &rest).map_err(invalid)
+}
+
+/// An address of a proxy whose word is taken.
+#[must_use]
+pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|net| net.contains(&peer))
+}
+
+/// The client's address and whether it came by https, as the request's trusted proxy says: the last address in
+/// X-Forwarded-For that is no trusted proxy itself.
+#[must_use]
+pub fn forwarded(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    secure: bool,
+    trusted: &[IpNet],
+) -> (IpAddr, bool) {
+    if trusted.is_empty() || !is_trusted(peer, trusted) {
+        return (peer, secure);
+    }
+    let secure = headers.get(X_FORWARDED_PROTO).map_or(secure, |proto| {
+        proto.as_bytes().eq_ignore_ascii_case(b"https")
+    });
+    let mut client = peer;
+    let lines: Vec<&str> = headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
+    for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Ok(address) = text.trim().parse::<IpAddr>() else {
+            break;
+        };
+        client = address.to_canonical();
+        if !is_trusted(client, trusted) {
+            break;
+        }
+    }
+    (client, secure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(command: u8, family: u8, length: u16) -> [u8; 16] {
+        let mut head = [0; 16];
+        head[..12].copy_from_slice(&SIGNATURE);
+        head[12] = command;
+        head[13] = family;
+        head[14..].copy_from_slice(&length.to_be_bytes());
+        head
+    }
+
+    #[test]
+    fn the_clients_address_is_read() {
+        let mut rest = vec![192, 0, 2, 7, 127, 0, 0, 1, 0x30, 0x39, 0x20, 0xFB];
+        rest.extend([1, 2, 3]);
+        let said = parse_addresses(&head(0x21, 0x11, 15), &rest).unwrap();
+        assert_eq!(said, Said::Client("192.0.2.7".parse().unwrap()));
+        let mut six = "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets().to_vec();
+        six.resize(36, 0);
+        assert_eq!(
+            parse_addresses(&head(0x21, 0x21, 36), &six),
+            Ok(Said::Client("2001:db8::7".parse().unwrap()))
+        );
+    }
+
+    #[test]
+    fn a_health_check_of_the_proxy_is_about_itself() {
+        assert_eq!(parse_addresses(&head(0x20, 0x00, 0), &[]), Ok(Said::Itself));
+        assert_eq!(parse_addresses(&head(0x21, 0x31, 0), &[]), Ok(Said::Itself));
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        assert_eq!(parse_head(b"GET /ota_update/"), Err(ProxyError::NotThere));
+        assert_eq!(
+            parse_head(&head(0x11, 0x11, 12)),
+            Err(ProxyError::Version(0x11))
+        );
+        assert_eq!(
+            parse_head(&head(0x22, 0x11, 12)),
+            Err(ProxyError::Version(0x22))
+        );
+        assert_eq!(
+            parse_head(&head(0x21, 0x11, 5000)),
+            Err(ProxyError::TooLong(5000))
+        );
+        assert_eq!(
+            parse_addresses(&head(0x21, 0x11, 4), &[1, 2, 3, 4]),
+            Err(ProxyError::TooShort(4))
+        );
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed() {
+        let trusted: Vec<IpNet> = vec![
+            "10.0.0.0/8".parse().unwrap(),
+            "127.0.0.1/32".parse().unwrap(),
+        ];
+        let ask = |peer: &str, forwarded_for: &str| {
+            let headers = HeaderMap::from_iter([
+                (X_FORWARDED_FOR, forwarded_for.parse().unwrap()),
+                (X_FORWARDED_PROTO, "https".parse().unwrap()),
+            ]);
+            let (client, secure) = forwarded(&headers, peer.parse().unwrap(), false, &trusted);
+            (client.to_string(), secure)
+        };
+        assert_eq!(ask("127.0.0.1", "192.0.2.1"), ("192.0.2.1".into(), true));
+        assert_eq!(
+            ask("::ffff:127.0.0.1", "192.0.2.1"),
+            ("192.0.2.1".into(), true)
+        );
+        assert_eq!(
+            ask("127.0.0.1", "1.1.1.1, 192.0.2.1, 10.9.9.9"),
+            ("192.0.2.1".into(), true)
+        );
+        assert_eq!(
+            ask("127.0.0.1", "1.1.1.1, nonsense"),
+            ("127.0.0.1".into(), true)
+        );
+        assert_eq!(ask("192.0.2.9", "1.1.1.1"), ("192.0.2.9".into(), false));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(start: [u8; 16], rest: Vec<u8>, ours: bool) {
+            let mut start = start;
+            if ours {
+                start[..12].copy_from_slice(&SIGNATURE);
+            }
+            if parse_head(&start).is_ok() {
+                let _ = parse_addresses(&start, &rest);
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The transport of one connection: plain TCP or TLS, with records as small as the client needs and buffers that grow
+//! only with a reader that is fast.
+//!
+//! One write to rustls becomes one record, so the size of records is the size of the pieces that we write; the handshake
+//! is left alone. Each piece of HTTP is written by itself, so a body never begins in the record that ends the head:
+//! an ESP8266 fails when the first body record holds fewer than 4 bytes.
+
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::http::Wire;
+
+/// What is encrypted ahead for a reader of unknown speed, and at most for a fast one. Each slow reader costs the first.
+const BATCH: (usize, usize) = (4 * 1024, 64 * 1024);
+
+/// TCP, or TLS over it.
+pub enum Stream {
+    /// HTTP
+    Plain(TcpStream),
+    /// HTTPS
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+/// The stream of one connection with what it knows of its reader.
+pub struct Transport {
+    stream: Stream,
+    wire: Arc<Wire>,
+    batch: usize,
+}
+
+impl Transport {
+    /// A stream and the part of it that doors see.
+    pub const fn new(stream: Stream, wire: Arc<Wire>) -> Self {
+        Self {
+            stream,
+            wire,
+            batch: BATCH.0,
+        }
+    }
+
+    /// The stream alone.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// Limits the kernel memory for what is sent. A failure costs memory only.
+    fn narrow(&self, bytes: usize) {
+        // The kernel doubles it for its own book-keeping (socket(7)).
+        if let Err(error) = SockRef::from(self.stream.tcp()).set_send_buffer_size(bytes / 2) {
+            tracing::debug!(%error, "a send buffer stays as it is");
+        }
+    }
+
+    fn write_tls(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Stream::Tls(tls) = &mut self.stream else {
+            return Poll::Ready(Ok(0));
+        };
+        // What was encrypted before leaves first: it bounds the memory of a reader that does not read.
+        ready!(Pin::new(&mut **tls).poll_flush(cx))?;
+        let record = self.wire.record();
+        let mut taken = 0;
+        for piece in bytes[..bytes.len().min(self.batch)].chunks(record) {
+            let written = tls.get_mut().1.writer().write(piece)?;
+            taken += written;
+            if written < piece.len() {
+                break;
+            }
+        }
+        match Pin::new(&mut **tls).poll_flush(cx) {
+            Poll::Ready(Ok(())) => self.batch = (self.batch * 2).min(BATCH.1),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // It is taken all the same; the next write waits for it.
+            Poll::Pending => self.batch = (self.batch / 2).max(BATCH.0),
+        }
+        Poll::Ready(Ok(taken))
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = match &mut this.stream {
+            Stream::Plain(tcp) => ready!(Pin::new(tcp).poll_write(cx, bytes)),
+            Stream::Tls(_) => ready!(this.write_tls(cx, bytes)),
+        };
+        if let Ok(bytes) = written {
+            this.wire.wrote(bytes);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let first = pieces
+            .iter()
+            .find(|piece| !piece.is_empty())
+            .map_or(&[][..], |piece| piece);
+        this.wire.sends_head(first.len());
+        if let Some(bytes) = this.wire.take_narrow() {
+            this.narrow(bytes);
+        }
+        if let Stream::Plain(tcp) = &mut this.stream {
+            // Plain text has no records: head and body may leave together.
+            let written = ready!(Pin::new(tcp).poll_write_vectored(cx, pieces));
+            if let Ok(bytes) = written {
+                this.wire.wrote(bytes);
+            }
+            return Poll::Ready(written);
+        }
+        Pin::new(this).poll_write(cx, first)
+    }
+
+    /// hyper hands over head and body as separate pieces only to a transport that says so.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
