@@ -305,6 +305,8 @@ pub struct FrugalIotConfig {
     pub enabled: bool,
     /// First word of its paths.
     pub prefix: String,
+    /// Orgs that are served to this machine only.
+    pub loopback_only: Vec<String>,
 }
 
 impl Default for FrugalIotConfig {
@@ -312,6 +314,7 @@ impl Default for FrugalIotConfig {
         Self {
             enabled: true,
             prefix: "ota_update".to_owned(),
+            loopback_only: vec!["demo".to_owned()],
         }
     }
 }

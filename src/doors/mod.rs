@@ -20,7 +20,7 @@ pub fn open(config: &DoorsConfig, desk: &Arc<Desk>, board: &Arc<Board>) -> Vec<B
     let mut doors: Vec<Box<dyn HttpDoor>> = Vec::new();
     if config.frugal_iot.enabled {
         doors.push(Box::new(devices::frugal_iot::Door::new(
-            &config.frugal_iot.prefix,
+            config.frugal_iot.clone(),
             desk.clone(),
         )));
     }

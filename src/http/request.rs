@@ -1,6 +1,7 @@
 //! A request as doors see it: words of the path, decoded once, and headers.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header::{HeaderMap, HeaderName};
@@ -13,13 +14,33 @@ use super::Wire;
 pub struct Request {
     parts: Parts,
     wire: Arc<Wire>,
+    client: IpAddr,
+    secure: bool,
 }
 
 impl Request {
-    /// A request that came over this wire.
+    /// A request that came over this wire, from `client`; `secure` when nobody on the way could read it. The two differ
+    /// from the wire's own where a trusted proxy says so.
     #[must_use]
-    pub const fn new(parts: Parts, wire: Arc<Wire>) -> Self {
-        Self { parts, wire }
+    pub const fn new(parts: Parts, wire: Arc<Wire>, client: IpAddr, secure: bool) -> Self {
+        Self {
+            parts,
+            wire,
+            client,
+            secure,
+        }
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub const fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// It came by HTTPS.
+    #[must_use]
+    pub const fn secure(&self) -> bool {
+        self.secure
     }
 
     /// GET, HEAD, …
@@ -98,7 +119,6 @@ fn decode(word: &str) -> Option<Cow<'_, str>> {
 mod tests {
     use super::*;
     use crate::http::Records;
-    use std::net::IpAddr;
 
     fn words(path: &str) -> Option<Vec<String>> {
         let (parts, ()) = hyper::Request::builder()
@@ -108,7 +128,7 @@ mod tests {
             .into_parts();
         let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
         Some(
-            Request::new(parts, wire)
+            Request::new(parts, wire, IpAddr::from([127, 0, 0, 1]), false)
                 .words()?
                 .into_iter()
                 .map(Cow::into_owned)

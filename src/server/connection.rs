@@ -199,7 +199,10 @@ impl Service<hyper::Request<Incoming>> for Conversation {
                 "HTTP/1.1 needs a Host header\n",
             ));
         }
-        let request = Request::new(parts, self.wire.clone());
+        let (peer, tls) = (self.wire.peer(), self.wire.secure());
+        let (client, secure) =
+            proxy::forwarded(&parts.headers, peer, tls, &self.shared.trusted.load());
+        let request = Request::new(parts, self.wire.clone(), client, secure);
         for door in &self.shared.doors {
             match door.answer(&request) {
                 Answer::NotMine => {}
@@ -213,7 +216,7 @@ impl Service<hyper::Request<Incoming>> for Conversation {
                 }
             }
         }
-        tracing::debug!(peer = %self.wire.peer(), path = request.path(), "no such route");
+        tracing::debug!(client = %request.client(), path = request.path(), "no such route");
         Answering::now(text(StatusCode::NOT_FOUND, "not found\n"))
     }
 }

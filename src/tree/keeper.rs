@@ -182,7 +182,10 @@ impl Keeper {
                 tracing::warn!(%error, "the kernel's notifications failed; the whole tree is looked at again");
                 self.sweep_all();
             }
-            Message::Examined(examined) => self.examined(*examined),
+            Message::Examined(examined) => {
+                self.examined(*examined);
+                self.say_progress();
+            }
             Message::Look(slots, done) => {
                 self.urgent = true;
                 for slot in &slots {
@@ -352,9 +355,6 @@ impl Keeper {
             self.sweeping = false;
             self.swept();
         }
-        if !self.catalog.complete || self.hasher.waiting() > 0 {
-            self.say_progress();
-        }
     }
 
     fn swept(&mut self) {
@@ -381,6 +381,7 @@ impl Keeper {
             problems = self.problems,
             "the tree is read"
         );
+        self.say_progress();
         self.digests.forget();
         if self.settings.live {
             self.digests.rewrite(&self.catalog);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
+use crate::config::FrugalIotConfig;
 use crate::desk::Desk;
 use crate::firmware::{Decision, Device, HoldReason, Image, Visit};
 use crate::http::{Answer, Body, HttpDoor, Reply, Request, text};
@@ -32,7 +33,7 @@ const X_VERSION: HeaderName = HeaderName::from_static("x-version");
 
 /// The door.
 pub struct Door {
-    prefix: String,
+    config: FrugalIotConfig,
     desk: Arc<Desk>,
 }
 
@@ -47,11 +48,14 @@ enum Part {
 impl Door {
     /// Answers under `/<prefix>/` and `/files/` by this desk.
     #[must_use]
-    pub fn new(prefix: &str, desk: Arc<Desk>) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-            desk,
-        }
+    pub const fn new(config: FrugalIotConfig, desk: Arc<Desk>) -> Self {
+        Self { config, desk }
+    }
+
+    /// The samples of the `demo` org are for trying things out on this machine, and for no node.
+    fn is_closed_to(&self, request: &Request, org: &str) -> bool {
+        !request.client().is_loopback()
+            && self.config.loopback_only.iter().any(|closed| closed == org)
     }
 
     fn device(&self, request: &Request, words: [&str; 4], part: Part) -> Answer {
@@ -60,6 +64,9 @@ impl Door {
             Ok(device) => device,
             Err(error) => return refuse(request, &error.to_string()),
         };
+        if self.is_closed_to(request, org) {
+            return Answer::Now(not_modified(&Decision::NoImage));
+        }
         let heard = wire::hear(request.headers());
         request.wire().set_records(heard.records);
         if part != Part::Image {
@@ -116,6 +123,12 @@ impl Door {
     }
 
     fn file(&self, request: &Request, words: &[&str]) -> Answer {
+        if words
+            .first()
+            .is_none_or(|org| self.is_closed_to(request, org))
+        {
+            return Answer::Now(text(StatusCode::NOT_FOUND, "no such image\n"));
+        }
         let heard = wire::hear(request.headers());
         request.wire().set_records(heard.records);
         if let Some((name, folders)) = words.split_last()
@@ -155,7 +168,7 @@ impl HttpDoor for Door {
         let first = path
             .strip_prefix('/')
             .and_then(|path| path.split('/').next());
-        if first != Some(&self.prefix) && first != Some("files") {
+        if first != Some(&self.config.prefix) && first != Some("files") {
             return Answer::NotMine;
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
@@ -185,7 +198,7 @@ impl HttpDoor for Door {
 }
 
 fn refuse(request: &Request, why: &str) -> Answer {
-    tracing::info!(peer = %request.wire().peer(), path = request.path(), why, "a request that cannot be a device's");
+    tracing::info!(client = %request.client(), path = request.path(), why, "a request that cannot be a device's");
     Answer::Now(text(StatusCode::BAD_REQUEST, format!("{why}\n")))
 }
 
