@@ -1,4 +1,56 @@
-//! otatree
+//! Drop a `.bin` into a folder, and every matching device in the field updates itself.
+//!
+//! This library is the house behind the program `otatree`. It is public for the program and for the tests, and
+//! promises no stability to anybody else.
+//!
+//! # The rooms
+//!
+//! ```text
+//!  roof       main.rs, cli/                    the program: sees all rooms, is seen by none
+//!  2nd floor  server        doors              sockets and TLS · one folder a protocol
+//!  stairs     http                             requests, replies, ranges: knows nothing of firmware
+//!  counter    desk                             the one thing that a door for devices talks to
+//!  1st floor  tree                             the images on disk: read, judged, followed
+//!  ground     firmware      health    config   words and decisions · status board · config.toml
+//! ```
+//!
+//! Arrows point down only: a room uses what is below it, never what is above or beside it. `tests/arrows.rs` reads
+//! every `use crate::` and fails when one points up. Three uses look odd and are meant:
+//!
+//! - [`config`] asks [`firmware`] whether a text is a word, so that a prefix that no path can have is refused at once;
+//! - [`doors`] and [`server`] read their own sections of [`config`], already parsed;
+//! - [`server`] takes a digest type from [`firmware`] to say which certificate files changed. It knows no image.
+//!
+//! # One poll, from socket to flash
+//!
+//! 1. `server/accept` takes a place and accepts. Handshake and head are read in the connection's own task.
+//! 2. `server/connection` asks the doors, in the order of [`doors::open`]. The first that knows the path answers.
+//! 3. `doors/devices/<name>/wire` turns headers into a [`firmware::Visit`], and the path into a [`firmware::Device`].
+//! 4. [`desk::Desk::check_in`] finds the slot in the [`tree::Catalog`] and calls [`firmware::decide`]. All of it happens
+//!    in memory, so a 304 never waits.
+//! 5. Only for an update, the desk opens the bytes, and the door sends them with their sums.
+//! 6. `server/linger` finds out whether the peer got the last byte. The desk remembers complete downloads: the loop
+//!    guard needs them.
+//!
+//! Meanwhile one thread in [`tree`] follows the disk and publishes whole new catalogues; readers take an `Arc`.
+//!
+//! # Where to change what
+//!
+//! | you want to change | look in |
+//! |---|---|
+//! | the order of search | `firmware/slot.rs`, the only place that knows it |
+//! | what a device hears | `firmware/decision.rs` |
+//! | which hashes count as the same image | `firmware/format/` and `firmware/image.rs` |
+//! | which file of a folder is taken | `tree/names.rs` and `tree/judge.rs` |
+//! | a protocol's headers | `doors/devices/<name>/wire.rs`, and nowhere else |
+//! | an option | `config/sections.rs`, `config.toml`; a test holds the two together |
+//! | a log line about devices | `desk/talk.rs` |
+//! | certificates | `server/tls/` |
+//! | a command | `cli/<command>.rs` |
+//!
+//! A new protocol is one folder under `doors/devices/`, one line in [`doors::open`], one section of `config.toml`, one
+//! client in the tests and one row in the README.
+
 pub mod config;
 pub mod desk;
 pub mod doors;
