@@ -43,14 +43,18 @@ async fn close(tcp: TcpStream, session: Option<ServerConnection>) -> io::Result<
     if let Some(session) = session {
         notify(&mut tcp, session).await;
     }
-    SockRef::from(&tcp).shutdown(Shutdown::Write)?;
+    match SockRef::from(&tcp).shutdown(Shutdown::Write) {
+        // It closed before it read our last words, and answered them with a reset.
+        Err(error) if is_gone(&error) => return Ok(()),
+        result => result?,
+    }
     let mut rest = [0; 512];
     let wait = async {
         loop {
             match tcp.read(&mut rest).await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) if is_gone(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -58,6 +62,13 @@ async fn close(tcp: TcpStream, session: Option<ServerConnection>) -> io::Result<
     tokio::time::timeout(PATIENCE, wait)
         .await
         .map_err(io::Error::from)?
+}
+
+/// The peer reset the connection: the kernel says EPIPE instead of ECONNRESET when the peer had closed in order before,
+/// and ENOTCONN to a shutdown after either.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }
 
 /// Waits until the kernel has sent all it was given.
