@@ -155,7 +155,11 @@ async fn speak_http(
             }
         }
     };
-    result.map_err(io::Error::other)?;
+    match result {
+        // Silence after a download: what left last may still be on its way to a slow reader.
+        Err(error) if error.is_timeout() && wire.delivers() => {}
+        result => result.map_err(io::Error::other)?,
+    }
     let mut transport = connection.into_parts().io.into_inner();
     if wire.delivers() {
         return Ok(Some(transport.into_stream()));
