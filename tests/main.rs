@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by failing")]
 
 mod arrows;
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod clients;
 mod formats;
 mod house;
 mod poll;
+mod real_clients;
 mod tls_room;
