@@ -43,7 +43,24 @@ const UPDATERS: [(&str, DeviceFamily); 3] = [
     ("-http-Update", DeviceFamily::Pico),
 ];
 
-/// A hash header, or several of one name.
+/// What a `mode` header can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Sketch,
+    Filesystem,
+    Version,
+}
+
+fn mode_of(value: &[u8]) -> Result<Mode, ()> {
+    match value {
+        b"sketch" => Ok(Mode::Sketch),
+        b"spiffs" | b"littlefs" | b"fatfs" | b"fat" => Ok(Mode::Filesystem),
+        b"version" => Ok(Mode::Version),
+        _ => Err(()),
+    }
+}
+
+/// What a request says of one thing, once or several times.
 struct Reported<T> {
     value: Option<T>,
     wrong: bool,
@@ -74,23 +91,20 @@ pub fn hear(headers: &HeaderMap) -> Heard {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let mut visit = Visit::plain(ImageKind::Firmware);
-    let mut wants = Wants::Image;
-    let mut updater = false;
+    let (mut family, mut mode) = (Reported::none(), Reported::none());
     let (mut md5, mut sha256) = (Reported::none(), Reported::none());
-    if let Some((_, family)) = UPDATERS.into_iter().find(|(name, _)| agent == *name) {
-        updater = true;
-        visit.family = family;
+    if let Some((_, named)) = UPDATERS.into_iter().find(|(name, _)| agent == *name) {
+        family.hear(Ok::<_, ()>(named));
     }
     for (name, value) in headers {
-        let Some((prefix, family)) = PREFIXES
+        let Some((prefix, named)) = PREFIXES
             .into_iter()
             .find(|(prefix, _)| name.as_str().starts_with(prefix))
         else {
             continue;
         };
         let value = value.as_bytes().trim_ascii();
-        updater = true;
-        visit.family = family;
+        family.hear(Ok::<_, ()>(named));
         if value.is_empty() {
             continue;
         }
@@ -103,27 +117,32 @@ pub fn hear(headers: &HeaderMap) -> Heard {
             "version" => visit.version = text().map(Into::into),
             "sta-mac" => visit.hardware = text().map(Into::into),
             "chip-id" if visit.hardware.is_none() => visit.hardware = text().map(Into::into),
-            "mode" => match value {
-                b"sketch" => {}
-                b"spiffs" | b"littlefs" | b"fatfs" | b"fat" => visit.kind = ImageKind::Filesystem,
-                b"version" => wants = Wants::Version,
-                _ => wants = Wants::Unknown,
-            },
+            "mode" => mode.hear(mode_of(value)),
             _ => {}
         }
     }
-    visit.running = match (updater, md5, sha256) {
-        (false, ..) => RunningImage::NotAnUpdater,
-        (true, Reported { wrong: true, .. }, _) | (true, _, Reported { wrong: true, .. }) => {
-            RunningImage::Unreadable
-        }
-        (true, Reported { value: None, .. }, Reported { value: None, .. }) => {
-            RunningImage::Unhashed
-        }
-        (true, md5, sha256) => RunningImage::Hashed {
-            md5: md5.value,
-            sha256: sha256.value,
+    let wants = match mode {
+        Reported { wrong: true, .. } => Wants::Unknown,
+        Reported { value: None, .. } => Wants::Image,
+        Reported {
+            value: Some(mode), ..
+        } => match mode {
+            Mode::Sketch => Wants::Image,
+            Mode::Version => Wants::Version,
+            Mode::Filesystem => {
+                visit.kind = ImageKind::Filesystem;
+                Wants::Image
+            }
         },
+    };
+    let updater = family.value.is_some();
+    let wrong = family.wrong || md5.wrong || sha256.wrong;
+    visit.family = family.value.unwrap_or(DeviceFamily::Unknown);
+    visit.running = match (updater, md5.value, sha256.value) {
+        (false, ..) => RunningImage::NotAnUpdater,
+        (true, ..) if wrong => RunningImage::Unreadable,
+        (true, None, None) => RunningImage::Unhashed,
+        (true, md5, sha256) => RunningImage::Hashed { md5, sha256 },
     };
     // ESP-IDF names its chip family only here (`esp_http_client.c`).
     if !updater && agent.starts_with("ESP32") {
