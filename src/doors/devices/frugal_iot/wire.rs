@@ -144,9 +144,13 @@ pub fn hear(headers: &HeaderMap) -> Heard {
         (true, None, None) => RunningImage::Unhashed,
         (true, md5, sha256) => RunningImage::Hashed { md5, sha256 },
     };
-    // ESP-IDF names its chip family only here (`esp_http_client.c`).
+    // Sketches with a download of their own name their chip family only here: `ESP32 HTTP Client/1.0` (ESP-IDF,
+    // `esp_http_client.c`), `ESP32HTTPClient` and `ESP8266HTTPClient` (the Arduino cores, `HTTPClient.cpp`).
     if !updater && agent.starts_with("ESP32") {
         visit.family = DeviceFamily::Esp32;
+    }
+    if !updater && agent.starts_with("ESP8266") {
+        visit.family = DeviceFamily::Esp8266;
     }
     let records = records(visit.family, agent);
     Heard {
@@ -306,6 +310,7 @@ mod tests {
                 DeviceFamily::Esp32,
                 Records::Middle,
             ),
+            ("ESP8266HTTPClient", DeviceFamily::Esp8266, Records::Tiny),
             (
                 "ESPHome/2024.10 (https://esphome.io)",
                 DeviceFamily::Unknown,
