@@ -25,11 +25,13 @@ pub enum HoldReason {
     Unreadable,
     /// Made for another chip family, or for none that its bytes tell.
     WrongFamily,
+    /// An app where a filesystem was asked for, or the reverse.
+    WrongKind,
     /// Larger than the free space, or made for a larger flash.
     DoesNotFit,
     /// Delivered in full several times, and the device still reports something else.
     DoesNotStick,
-    /// The device's hash header cannot be one.
+    /// The device's headers contradict each other, or one of them cannot be what it says.
     BadReport,
     /// Too many downloads at once.
     Busy,
@@ -47,6 +49,7 @@ impl HoldReason {
             Self::NotAnApp => "not-an-app",
             Self::Unreadable => "unreadable",
             Self::WrongFamily => "wrong-family",
+            Self::WrongKind => "wrong-kind",
             Self::DoesNotFit => "does-not-fit",
             Self::DoesNotStick => "does-not-stick",
             Self::BadReport => "bad-report",
@@ -67,13 +70,16 @@ impl HoldReason {
             Self::NotAnApp => "the file is not the app",
             Self::Unreadable => "the file or its folder cannot be read",
             Self::WrongFamily => "it was made for another chip family",
+            Self::WrongKind => "it is an app where a filesystem was asked for, or the reverse",
             Self::DoesNotFit => {
                 "it is larger than the device's free space, or made for a larger flash chip"
             }
             Self::DoesNotStick => {
                 "it was delivered in full several times, and the device still reports something else"
             }
-            Self::BadReport => "the device's hash header cannot be a hash",
+            Self::BadReport => {
+                "the device's headers contradict each other, or its hash cannot be one"
+            }
             Self::Busy => "too many downloads at once",
         }
     }
@@ -147,6 +153,10 @@ pub fn decide(
     }
     if visit.running == RunningImage::Unreadable {
         return Decision::Held(HoldReason::BadReport);
+    }
+    // The slots are searched by kind; a file that is asked for by its name may be of the other.
+    if visit.kind != offer.image.kind {
+        return Decision::Held(HoldReason::WrongKind);
     }
     if visit.runs(offer) {
         return Decision::UpToDate;
