@@ -19,11 +19,11 @@ use hyper::{Method, StatusCode};
 
 use crate::config::FrugalIotConfig;
 use crate::desk::Desk;
-use crate::firmware::{Decision, Device, HoldReason, Image, Visit};
+use crate::firmware::{Decision, Device, HoldReason, Image, Md5, Visit};
 use crate::http::{Answer, Body, HttpDoor, Reply, Request, text};
 
 use send::Order;
-use wire::{Heard, Wants};
+use wire::Wants;
 
 /// For people with curl: what was decided.
 const DECISION: HeaderName = HeaderName::from_static("x-ota-decision");
@@ -74,7 +74,7 @@ impl Door {
         }
         match heard.wants {
             Wants::Image => self.image(request, device, heard.visit),
-            Wants::Version => Answer::Now(self.version(&device, &heard)),
+            Wants::Version => self.version(device, heard.visit),
             Wants::Unknown => Answer::Now(not_modified(&Decision::Held(HoldReason::BadReport))),
         }
     }
@@ -103,23 +103,27 @@ impl Door {
     }
 
     /// `mode: version`: what would be offered, else what the device says it runs (`ESP8266httpUpdate.cpp`, PR 8968).
-    fn version(&self, device: &Device, heard: &Heard) -> Reply {
-        let Some(image) = self.desk.offered(device, heard.visit.kind) else {
-            return match heard
-                .visit
-                .version
-                .as_deref()
-                .and_then(|version| HeaderValue::from_str(version).ok())
-            {
-                Some(version) => versioned(version, None),
-                None => text(StatusCode::NOT_FOUND, "no image\n"),
+    fn version(&self, device: Device, visit: Visit) -> Answer {
+        let desk = self.desk.clone();
+        Answer::Later(Box::pin(async move {
+            let decision = match desk.check_in(&device, &visit) {
+                Some(decision) => decision,
+                None => desk.check_in_patiently(&device, &visit).await,
             };
-        };
-        let version = HeaderValue::from_str(&image.facts.version_or_id());
-        versioned(
-            version.unwrap_or(HeaderValue::from_static("unknown")),
-            Some(&image),
-        )
+            let image = match decision {
+                Decision::Update(image) => Some(image),
+                Decision::UpToDate => desk.offered(&device, visit.kind),
+                Decision::NoImage | Decision::Held(_) => None,
+            };
+            let (version, md5) = match &image {
+                Some(image) => (image.facts.version_or_id(), Some(image.facts.md5)),
+                None => match visit.version {
+                    Some(version) => (version.into(), None),
+                    None => return text(StatusCode::NOT_FOUND, "no image\n"),
+                },
+            };
+            versioned(&version, md5)
+        }))
     }
 
     fn file(&self, request: &Request, words: &[&str]) -> Answer {
@@ -217,12 +221,15 @@ fn not_modified(decision: &Decision) -> Reply {
     reply
 }
 
-fn versioned(version: HeaderValue, image: Option<&Image>) -> Reply {
+fn versioned(version: &str, md5: Option<Md5>) -> Reply {
     let mut reply = Reply::new(Body::empty());
     let headers = reply.headers_mut();
-    headers.insert(X_VERSION, version);
-    if let Some(md5) = image.and_then(|image| HeaderValue::from_bytes(&image.facts.md5.hex()).ok())
-    {
+    let version = HeaderValue::from_str(version);
+    headers.insert(
+        X_VERSION,
+        version.unwrap_or(HeaderValue::from_static("unknown")),
+    );
+    if let Some(md5) = md5.and_then(|md5| HeaderValue::from_bytes(&md5.hex()).ok()) {
         headers.insert(X_MD5, md5);
     }
     reply
