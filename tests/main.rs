@@ -5,8 +5,11 @@ mod arrows;
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod clients;
+mod client;
+mod decision;
 mod formats;
 mod house;
+mod identity;
 mod poll;
 mod real_clients;
 mod tls_room;
