@@ -2,10 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by failing")]
 
 mod arrows;
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-
-mod clients;
 mod client;
+mod clients;
 mod decision;
 mod formats;
 mod house;
