@@ -86,15 +86,26 @@ impl Request {
         let path = self.path().strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let mut words = Vec::with_capacity(8);
-        for word in path.split('/') {
-            words.push(decode(word)?);
+        let mut start = 0;
+        let mut escaped = false;
+        // One pass over the bytes: every poll comes through here.
+        for (at, byte) in path.bytes().enumerate() {
+            match byte {
+                b'/' => {
+                    words.push(decode(&path[start..at], escaped)?);
+                    (start, escaped) = (at + 1, false);
+                }
+                b'%' => escaped = true,
+                _ => {}
+            }
         }
+        words.push(decode(&path[start..], escaped)?);
         Some(words)
     }
 }
 
-fn decode(word: &str) -> Option<Cow<'_, str>> {
-    if !word.contains('%') {
+fn decode(word: &str, escaped: bool) -> Option<Cow<'_, str>> {
+    if !escaped {
         return Some(Cow::Borrowed(word));
     }
     let mut bytes = Vec::with_capacity(word.len());

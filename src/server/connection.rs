@@ -67,7 +67,9 @@ async fn converse(
     }
     let (stream, alpn) = match &shared.tls {
         Some(tls_room) if tls => {
-            let tls = timeout(limits.handshake, shake_hands(stream, tls_room, peer)).await??;
+            // Boxed, so that the room of a handshake is given back and not kept by every slow reader.
+            let shake = Box::pin(shake_hands(stream, tls_room, peer));
+            let tls = timeout(limits.handshake, shake).await??;
             let alpn = tls.get_ref().1.alpn_protocol().is_some();
             (Stream::Tls(Box::new(tls)), alpn)
         }
@@ -83,7 +85,7 @@ async fn converse(
     let transport = Transport::new(stream, wire.clone());
     let left = speak_http(transport, &wire, shared, &limits, stopping).await;
     if let Ok(Some(stream)) = left {
-        let complete = linger(stream, limits.dead_peer).await;
+        let complete = Box::pin(linger(stream, limits.dead_peer)).await;
         wire.end(complete);
         shared.forget_download(&wire);
         return Ok(());
@@ -227,13 +229,13 @@ impl Service<hyper::Request<Incoming>> for Conversation {
 
 /// An answer on its way. Most are there at once, and cost nothing more.
 enum Answering {
-    Now(Option<Box<Reply>>),
+    Now(Option<Reply>),
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>, Conversation),
 }
 
 impl Answering {
     fn now(reply: Reply) -> Self {
-        Self::Now(Some(Box::new(reply)))
+        Self::Now(Some(reply))
     }
 }
 
@@ -244,7 +246,7 @@ impl Future for Answering {
         match self.get_mut() {
             Self::Now(reply) => reply
                 .take()
-                .map_or(Poll::Pending, |reply| Poll::Ready(Ok(*reply))),
+                .map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
             Self::Later(reply, conversation) => {
                 let reply = ready!(reply.as_mut().poll(cx));
                 conversation.count();

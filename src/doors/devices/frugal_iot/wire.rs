@@ -97,6 +97,9 @@ pub fn hear(headers: &HeaderMap) -> Heard {
         family.hear(Ok::<_, ()>(named));
     }
     for (name, value) in headers {
+        if !name.as_str().starts_with("x-") {
+            continue;
+        }
         let Some((prefix, named)) = PREFIXES
             .into_iter()
             .find(|(prefix, _)| name.as_str().starts_with(prefix))
@@ -163,8 +166,8 @@ pub fn hear(headers: &HeaderMap) -> Heard {
 /// The TLS records that a client can take: ESP8266 sketches and ESPHome use receive buffers of 512 bytes; programs of a
 /// real computer take any size.
 fn records(family: DeviceFamily, agent: &str) -> Records {
-    if family == DeviceFamily::Esp8266 || agent.starts_with("ESP8266") || agent.contains("ESPHome")
-    {
+    let is_esphome = || family == DeviceFamily::Unknown && agent.contains("ESPHome");
+    if family == DeviceFamily::Esp8266 || agent.starts_with("ESP8266") || is_esphome() {
         Records::Tiny
     } else if ["curl/", "Wget/", "Mozilla/"]
         .iter()
