@@ -5,6 +5,7 @@ mod arrows;
 mod client;
 mod clients;
 mod decision;
+mod documents;
 mod formats;
 mod house;
 mod identity;
