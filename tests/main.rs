@@ -10,5 +10,7 @@ mod formats;
 mod house;
 mod identity;
 mod poll;
+mod program;
 mod real_clients;
 mod tls_room;
+mod tools;
