@@ -14,7 +14,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use crate::config::FrugalIotConfig;
@@ -30,6 +30,9 @@ const DECISION: HeaderName = HeaderName::from_static("x-ota-decision");
 const X_MD5: HeaderName = HeaderName::from_static("x-md5");
 const X_SHA256: HeaderName = HeaderName::from_static("x-sha256");
 const X_VERSION: HeaderName = HeaderName::from_static("x-version");
+
+/// Every answer is about one device at one moment; a proxy that kept one would give it to all others, and for hours.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The door.
 pub struct Door {
@@ -217,13 +220,16 @@ fn not_modified(decision: &Decision) -> Reply {
     };
     let mut reply = Reply::new(Body::empty());
     *reply.status_mut() = StatusCode::NOT_MODIFIED;
-    reply.headers_mut().insert(DECISION, said);
+    let headers = reply.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(DECISION, said);
     reply
 }
 
 fn versioned(version: &str, md5: Option<Md5>) -> Reply {
     let mut reply = Reply::new(Body::empty());
     let headers = reply.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
     let version = HeaderValue::from_str(version);
     headers.insert(
         X_VERSION,
