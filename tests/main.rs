@@ -9,6 +9,7 @@ mod documents;
 mod formats;
 mod house;
 mod identity;
+mod nginx;
 mod poll;
 mod program;
 mod real_clients;
