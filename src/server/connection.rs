@@ -53,7 +53,7 @@ async fn converse(
     tls: bool,
     proxy_protocol: bool,
     shared: &Arc<Shared>,
-    stopping: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let limits = shared.limits.load_full();
     if proxy_protocol {
@@ -83,7 +83,8 @@ async fn converse(
     };
     let wire = Wire::new(peer, tls, records);
     let transport = Transport::new(stream, wire.clone());
-    let left = speak_http(transport, &wire, shared, &limits, stopping).await;
+    // The receiver lives until this connection is over: the server's end waits for the last one.
+    let left = speak_http(transport, &wire, shared, &limits, &mut stopping).await;
     if let Ok(Some(stream)) = left {
         let complete = Box::pin(linger(stream, limits.dead_peer)).await;
         wire.end(complete);
@@ -133,7 +134,7 @@ async fn speak_http(
     wire: &Arc<Wire>,
     shared: &Arc<Shared>,
     limits: &LimitsConfig,
-    mut stopping: watch::Receiver<bool>,
+    stopping: &mut watch::Receiver<bool>,
 ) -> io::Result<Option<Stream>> {
     let head_size = usize::try_from(limits.head_size.as_u64()).unwrap_or(usize::MAX);
     let mut connection = http1::Builder::new()
