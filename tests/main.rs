@@ -3,6 +3,9 @@
 
 mod arrows;
 mod client;
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod binary;
 mod clients;
 mod decision;
 mod documents;
