@@ -6,6 +6,7 @@ mod client;
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod binary;
+mod cli;
 mod clients;
 mod decision;
 mod documents;

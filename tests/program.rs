@@ -160,10 +160,6 @@ impl Program {
         assert!(sent.unwrap().success());
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits for its end.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
