@@ -236,6 +236,14 @@ impl House {
     }
 
     pub fn connect_tls(&self) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+        self.connect_tls_over(TcpStream::connect(self.https).unwrap())
+    }
+
+    /// TLS over a connection that is there already.
+    pub fn connect_tls_over(
+        &self,
+        stream: TcpStream,
+    ) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.root_pem.as_bytes()).unwrap())
@@ -251,7 +259,6 @@ impl House {
             ServerName::try_from("localhost").unwrap(),
         )
         .unwrap();
-        let stream = TcpStream::connect(self.https).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         rustls::StreamOwned::new(client, stream)
     }

@@ -14,6 +14,7 @@ mod formats;
 mod house;
 mod identity;
 mod nginx;
+mod loop_guard;
 mod poll;
 mod program;
 mod real_clients;
