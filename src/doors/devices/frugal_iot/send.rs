@@ -46,7 +46,8 @@ impl Order {
             device,
             name,
             head_only: request.method() == Method::HEAD,
-            range: header(&RANGE),
+            // RFC 9110, 14.2: a range is for GET alone.
+            range: header(&RANGE).filter(|_| request.method() == Method::GET),
             if_range: header(&IF_RANGE),
             if_none_match: header(&IF_NONE_MATCH),
             wire: request.wire().clone(),
