@@ -205,17 +205,20 @@ impl Desk {
     }
 
     /// A range that continues a download is about the image that the download began with, or about this one when
-    /// nothing is known of its beginning.
+    /// nothing is known of its beginning. The first name that is known counts.
     #[must_use]
-    pub fn continues(&self, name: &str, image: &Image) -> bool {
-        self.roster
-            .began(name)
+    pub fn continues(&self, names: &[String], image: &Image) -> bool {
+        names
+            .iter()
+            .find_map(|name| self.roster.began(name))
             .is_none_or(|id| id == image.facts.id())
     }
 
     /// A download begins: its later ranges must be of the same image.
-    pub fn begins(&self, name: &str, image: &Arc<Image>) {
-        self.roster.begins(name, image.facts.id());
+    pub fn begins(&self, names: &[String], image: &Arc<Image>) {
+        for name in names {
+            self.roster.begins(name, image.facts.id());
+        }
         let (tree, image) = (self.tree.clone(), image.clone());
         // Keeping a copy is nobody's reason to wait; a failure is on the board.
         drop(tokio::task::spawn_blocking(move || tree.keep(&image)));

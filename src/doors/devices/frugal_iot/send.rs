@@ -1,5 +1,6 @@
 //! From a decision to bytes: conditions, ranges, and the download itself.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    HeaderValue, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, USER_AGENT,
 };
 use hyper::{Method, StatusCode};
 use tokio::sync::mpsc;
@@ -29,8 +30,8 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub struct Order {
     pub visit: Visit,
     device: Option<Device>,
-    /// Ranges under one name belong together.
-    name: String,
+    /// Ranges under one name belong together: of this client, else of whoever asks for this device.
+    names: [String; 2],
     head_only: bool,
     range: Option<Box<[u8]>>,
     if_range: Option<Box<[u8]>>,
@@ -41,10 +42,13 @@ pub struct Order {
 impl Order {
     pub fn new(request: &Request, name: String, device: Option<Device>, visit: Visit) -> Self {
         let header = |name| request.header(name).map(Into::into);
+        let mut client = DefaultHasher::new();
+        let agent = request.header(&USER_AGENT);
+        (request.client(), &visit.hardware, agent).hash(&mut client);
         Self {
             visit,
             device,
-            name,
+            names: [format!("{name} {:x}", client.finish()), name],
             head_only: request.method() == Method::HEAD,
             // RFC 9110, 14.2: a range is for GET alone.
             range: header(&RANGE).filter(|_| request.method() == Method::GET),
@@ -81,7 +85,7 @@ pub async fn answer(desk: &Arc<Desk>, decision: Decision, order: Order) -> Reply
         Asked::Part(part)
             if part.from > 0
                 && order.if_range.is_none()
-                && !desk.continues(&order.name, &image) =>
+                && !desk.continues(&order.names, &image) =>
         {
             return beyond(size);
         }
@@ -111,7 +115,7 @@ fn held(order: &Order, image: &Image, reason: HoldReason) -> Reply {
     let device = order
         .device
         .as_ref()
-        .map_or_else(|| order.name.clone(), ToString::to_string);
+        .map_or_else(|| order.names[1].clone(), ToString::to_string);
     tracing::info!(device, path = %image.path.display(), %reason, "held: {}", reason.sentence());
     not_modified(&Decision::Held(reason))
 }
@@ -240,7 +244,7 @@ impl Delivery for Running {
 }
 
 fn begin(desk: &Arc<Desk>, image: Arc<Image>, order: Order, span: Span, place: Place) {
-    desk.begins(&order.name, &image);
+    desk.begins(&order.names, &image);
     let length = span.to - span.from;
     let running = Running {
         desk: desk.clone(),
