@@ -9,6 +9,6 @@ mod wire;
 
 pub use body::Body;
 pub use range::{Asked, Span, if_range_holds, none_match, parse_range};
-pub use reply::{Answer, HttpDoor, Reply, text};
+pub use reply::{Answer, HttpDoor, Reply, get_or_head, text};
 pub use request::Request;
 pub use wire::{Delivery, Records, Wire};

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::{Body, Request};
@@ -26,6 +26,15 @@ pub enum Answer {
 pub trait HttpDoor: Send + Sync {
     /// The answer, or [`Answer::NotMine`].
     fn answer(&self, request: &Request) -> Answer;
+}
+
+/// 405: this path is for GET and HEAD alone.
+#[must_use]
+pub fn get_or_head() -> Reply {
+    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    reply.headers_mut().insert(ALLOW, allowed);
+    reply
 }
 
 /// A short text for people.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyper::{Method, StatusCode};
 
 use crate::health::Board;
-use crate::http::{Answer, HttpDoor, Request, text};
+use crate::http::{Answer, HttpDoor, Request, get_or_head, text};
 
 /// Name of the condition that the server sets while it drains.
 pub const DRAINING: &str = "draining";
@@ -34,7 +34,7 @@ impl HttpDoor for Door {
             _ => return Answer::NotMine,
         };
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            return Answer::Now(text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"));
+            return Answer::Now(get_or_head());
         }
         let conditions = self.board.now();
         let status = if ready && conditions.contains_key(DRAINING) {

@@ -20,7 +20,7 @@ use hyper::{Method, StatusCode};
 use crate::config::FrugalIotConfig;
 use crate::desk::Desk;
 use crate::firmware::{Decision, Device, HoldReason, Image, Md5, Visit};
-use crate::http::{Answer, Body, HttpDoor, Reply, Request, text};
+use crate::http::{Answer, Body, HttpDoor, Reply, Request, get_or_head, text};
 
 use send::Order;
 use wire::Wants;
@@ -179,7 +179,7 @@ impl HttpDoor for Door {
             return Answer::NotMine;
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            return Answer::Now(text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n"));
+            return Answer::Now(get_or_head());
         }
         let Some(words) = request.words() else {
             return refuse(request, "the path has a broken %-escape");
