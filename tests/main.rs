@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by failing")]
 
 mod arrows;
+mod bad_input;
 mod client;
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
