@@ -1,5 +1,5 @@
 //! The one thread that changes the catalogue. It hears notifications, timers, results of examinations and devices that
-//! wait, looks at folders (`look.rs`), and publishes whole new catalogues.
+//! wait, looks at folders (`look`), and publishes whole new catalogues.
 //!
 //! Order of work: what a device waits for, then what changed, then the sweep, a slice at a time.
 
@@ -11,8 +11,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use notify::EventKind;
-use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use tokio::sync::{oneshot, watch};
 
 use crate::firmware::ImageKind;
@@ -23,8 +21,7 @@ use super::catalog::Catalog;
 use super::digests::Digests;
 use super::hasher::{Examined, Hasher};
 use super::judge::Before;
-use super::names;
-use super::read::{DEEPEST, Root};
+use super::read::Root;
 use super::watch::Watches;
 
 /// Folders looked at before messages are heard again.
@@ -63,6 +60,9 @@ pub(super) struct Restless {
     pub before: [Option<Before>; 2],
 }
 
+/// All kinds, in the order of their places.
+pub(super) const KINDS: [ImageKind; 2] = [ImageKind::Firmware, ImageKind::Filesystem];
+
 /// Place of a kind in the arrays of [`Restless`].
 pub(super) const fn place(kind: ImageKind) -> usize {
     match kind {
@@ -90,13 +90,13 @@ pub(super) struct Keeper {
     pub sweeping: bool,
     /// A device waits: what is examined now goes first.
     pub urgent: bool,
-    queue: VecDeque<PathBuf>,
-    queued: HashSet<PathBuf>,
-    sweep: Vec<PathBuf>,
-    timers: BinaryHeap<Reverse<(Instant, PathBuf)>>,
-    next_sweep: Instant,
-    next_root: Instant,
-    to_self: Sender<Message>,
+    pub queue: VecDeque<PathBuf>,
+    pub queued: HashSet<PathBuf>,
+    pub sweep: Vec<PathBuf>,
+    pub timers: BinaryHeap<Reverse<(Instant, PathBuf)>>,
+    pub next_sweep: Instant,
+    pub next_root: Instant,
+    pub to_self: Sender<Message>,
     published: Weak<ArcSwap<Catalog>>,
     generation: watch::Sender<u64>,
     last_publish: Instant,
@@ -204,88 +204,6 @@ impl Keeper {
         }
     }
 
-    fn hear_event(&mut self, event: &notify::Event) {
-        if event.need_rescan() {
-            tracing::warn!(
-                "more changes at once than the kernel could report; the whole tree is looked at again"
-            );
-            self.sweep_all();
-            return;
-        }
-        // Our own reads raise events too; they must not feed back.
-        if let EventKind::Access(kind) = event.kind
-            && kind != AccessKind::Close(AccessMode::Write)
-        {
-            return;
-        }
-        let Some(root) = &self.root else { return };
-        let paths: Vec<PathBuf> = event
-            .paths
-            .iter()
-            .filter_map(|path| path.strip_prefix(&root.path).ok().map(Path::to_owned))
-            .collect();
-        for (at, rel) in paths.iter().enumerate() {
-            self.hear_path(event.kind, at, rel);
-        }
-    }
-
-    fn hear_path(&mut self, kind: EventKind, at: usize, rel: &Path) {
-        let Some(parent) = rel.parent() else {
-            self.next_root = Instant::now();
-            return;
-        };
-        let leaves = matches!(
-            kind,
-            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
-        ) || (matches!(kind, EventKind::Modify(ModifyKind::Name(RenameMode::Both)))
-            && at == 0);
-        let arrives = matches!(
-            kind,
-            EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
-        ) && !leaves;
-        if self.catalog.at(rel).is_some() {
-            // The watch follows the inode, so a folder that was moved must be let go before it is met elsewhere.
-            if leaves {
-                self.let_go(rel);
-            }
-            self.enqueue(rel);
-        }
-        if parent.components().count() > DEEPEST {
-            return;
-        }
-        self.touch(parent);
-        if let Some(name) = rel.file_name().and_then(|name| name.to_str())
-            && !names::is_invisible(name)
-            && let Some(restless) = self.restless.get_mut(parent)
-        {
-            if arrives {
-                restless.renamed.insert(name.into());
-            } else {
-                restless.renamed.remove(name);
-            }
-        }
-        self.enqueue(parent);
-    }
-
-    /// A change was seen in a folder: it is not quiet.
-    pub(super) fn touch(&mut self, rel: &Path) {
-        let now = Instant::now();
-        self.restless.entry(rel.to_owned()).or_default().last_change = Some(now);
-    }
-
-    /// Puts a folder, and those that see it through a link, on the list.
-    pub(super) fn enqueue(&mut self, rel: &Path) {
-        let mut all = vec![rel.to_owned()];
-        if let Some(aliases) = self.aliases.get(rel) {
-            all.extend(aliases.iter().cloned());
-        }
-        for rel in all {
-            if self.queued.insert(rel.clone()) {
-                self.queue.push_back(rel);
-            }
-        }
-    }
-
     /// Puts a folder on the list of the sweep under way.
     pub(super) fn enqueue_sweep(&mut self, rel: PathBuf) {
         self.sweep.push(rel);
@@ -317,25 +235,6 @@ impl Keeper {
         }
     }
 
-    pub(super) fn sweep_all(&mut self) {
-        let watched = self
-            .watches
-            .as_ref()
-            .is_some_and(|watches| watches.trouble().is_none());
-        self.next_sweep = Instant::now()
-            + if watched {
-                self.settings.sweep
-            } else {
-                self.settings.poll
-            };
-        if self.root.is_none() {
-            return;
-        }
-        self.sweeping = true;
-        self.sweep.clear();
-        self.sweep.push(PathBuf::new());
-    }
-
     fn work(&mut self) {
         for _ in 0..SLICE {
             let Some(rel) = self.queue.pop_front() else {
@@ -357,47 +256,6 @@ impl Keeper {
         }
     }
 
-    fn swept(&mut self) {
-        let trouble = self
-            .watches
-            .as_ref()
-            .and_then(|watches| watches.trouble().map(ToString::to_string));
-        self.board.trouble("watching", trouble);
-        if self.catalog.complete {
-            return;
-        }
-        self.catalog.complete = true;
-        self.changed = true;
-        let (mut folders, mut files) = (0_usize, 0_usize);
-        self.catalog.visit(|_, folder| {
-            folders += 1;
-            files += folder.files.len();
-        });
-        let waiting = self.hasher.waiting();
-        tracing::info!(
-            folders,
-            images = files,
-            to_examine = waiting,
-            problems = self.problems,
-            "the tree is read"
-        );
-        self.say_progress();
-        self.digests.forget();
-        if self.settings.live {
-            self.digests.rewrite(&self.catalog);
-        }
-    }
-
-    fn say_progress(&self) {
-        let waiting = self.hasher.waiting();
-        let text = match (self.catalog.complete, waiting) {
-            (false, _) => Some("the tree is being read for the first time".to_owned()),
-            (true, 0) => None,
-            (true, waiting) => Some(format!("{waiting} images wait to be examined")),
-        };
-        self.board.progress("scan", text);
-    }
-
     pub(super) fn publish(&mut self, now: bool) {
         let soon = self.last_publish.elapsed() < PUBLISH_EVERY;
         if !self.changed || (!now && soon && (!self.catalog.complete || self.hasher.waiting() > 0))
@@ -411,39 +269,5 @@ impl Keeper {
         self.changed = false;
         self.last_publish = Instant::now();
         self.generation.send_modify(|generation| *generation += 1);
-    }
-
-    /// Another tree under the same name: all watches are made anew.
-    pub(super) fn adopt(&mut self, root: Root) {
-        let messages = self.to_self.clone();
-        self.watches = self.settings.live.then(|| {
-            Watches::start(&root.path, move |event| {
-                // The keeper ends with the last handle of the tree; nobody listens then.
-                let _ = messages.send(Message::Event(event));
-            })
-        });
-        self.root = Some(root);
-        self.forget_watches();
-        self.sweep_all();
-    }
-
-    /// The catalogue as a map of what changed: problems are logged once, when they appear.
-    pub(super) fn say_problems(&mut self, old: &[super::Problem], new: &[super::Problem]) {
-        let fresh: Vec<_> = new
-            .iter()
-            .filter(|problem| !old.contains(problem))
-            .collect();
-        let over = old.iter().filter(|problem| !new.contains(problem)).count();
-        self.problems = (self.problems + fresh.len()).saturating_sub(over);
-        for problem in fresh {
-            tracing::warn!(path = %problem.path.display(), cure = %problem.cure, "problem: {}", problem.what);
-        }
-        let text = (self.problems > 0).then(|| {
-            format!(
-                "{} problems in the tree; `otatree check` names them",
-                self.problems
-            )
-        });
-        self.board.progress("problems", text);
     }
 }

@@ -6,7 +6,9 @@
 //! | `read` | one folder off the disk |
 //! | `judge` | which file of a slot is given, and whether it is now (pure) |
 //! | `catalog`, `shelf` | the immutable picture that readers share |
-//! | `keeper`, `look` | the one thread that changes the picture |
+//! | `keeper` | the one thread that changes the picture: what it knows, and the order of its work |
+//! | `ears`, `sweep`, `ground` | why it looks: notifications; now and then; the root itself changed |
+//! | `look`, `ruling` | how it looks at one folder, and what follows from that |
 //! | `hasher`, `digests` | examining files, and not doing it twice |
 //! | `watch` | the kernel's notifications |
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
@@ -16,6 +18,8 @@
 mod bytes;
 mod catalog;
 mod digests;
+mod ears;
+mod ground;
 mod hasher;
 mod judge;
 mod keeper;
@@ -24,7 +28,9 @@ mod look;
 mod names;
 mod problem;
 mod read;
+mod ruling;
 mod shelf;
+mod sweep;
 mod watch;
 
 use std::io;

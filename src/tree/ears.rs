@@ -1,0 +1,154 @@
+//! Notifications: which folder each is a hint to look at, and who watches which. Part of the keeper.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use notify::EventKind;
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+
+use super::keeper::Keeper;
+use super::names;
+use super::read::{DEEPEST, Root};
+
+impl Keeper {
+    pub(super) fn hear_event(&mut self, event: &notify::Event) {
+        if event.need_rescan() {
+            tracing::warn!(
+                "more changes at once than the kernel could report; the whole tree is looked at again"
+            );
+            self.sweep_all();
+            return;
+        }
+        // Our own reads raise events too; they must not feed back.
+        if let EventKind::Access(kind) = event.kind
+            && kind != AccessKind::Close(AccessMode::Write)
+        {
+            return;
+        }
+        let Some(root) = &self.root else { return };
+        let paths: Vec<PathBuf> = event
+            .paths
+            .iter()
+            .filter_map(|path| path.strip_prefix(&root.path).ok().map(Path::to_owned))
+            .collect();
+        for (at, rel) in paths.iter().enumerate() {
+            self.hear_path(event.kind, at, rel);
+        }
+    }
+
+    pub(super) fn hear_path(&mut self, kind: EventKind, at: usize, rel: &Path) {
+        let Some(parent) = rel.parent() else {
+            self.next_root = Instant::now();
+            return;
+        };
+        let leaves = matches!(
+            kind,
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
+        ) || (matches!(kind, EventKind::Modify(ModifyKind::Name(RenameMode::Both)))
+            && at == 0);
+        let arrives = matches!(
+            kind,
+            EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
+        ) && !leaves;
+        if self.catalog.at(rel).is_some() {
+            // The watch follows the inode, so a folder that was moved must be let go before it is met elsewhere.
+            if leaves {
+                self.let_go(rel);
+            }
+            self.enqueue(rel);
+        }
+        if parent.components().count() > DEEPEST {
+            return;
+        }
+        self.touch(parent);
+        if let Some(name) = rel.file_name().and_then(|name| name.to_str())
+            && !names::is_invisible(name)
+            && let Some(restless) = self.restless.get_mut(parent)
+        {
+            if arrives {
+                restless.renamed.insert(name.into());
+            } else {
+                restless.renamed.remove(name);
+            }
+        }
+        self.enqueue(parent);
+    }
+
+    /// A change was seen in a folder: it is not quiet.
+    pub(super) fn touch(&mut self, rel: &Path) {
+        let now = Instant::now();
+        self.restless.entry(rel.to_owned()).or_default().last_change = Some(now);
+    }
+
+    /// Puts a folder, and those that see it through a link, on the list.
+    pub(super) fn enqueue(&mut self, rel: &Path) {
+        let mut all = vec![rel.to_owned()];
+        if let Some(aliases) = self.aliases.get(rel) {
+            all.extend(aliases.iter().cloned());
+        }
+        for rel in all {
+            if self.queued.insert(rel.clone()) {
+                self.queue.push_back(rel);
+            }
+        }
+    }
+
+    pub(super) fn watch(&mut self, root: &Root, rel: &Path) -> bool {
+        let mut path = root.path.join(rel);
+        if !self.linked.is_empty() && rel.ancestors().any(|above| self.linked.contains(above)) {
+            // One inode has one watch and one name: that of the place the link leads to.
+            let Ok(target) = std::fs::canonicalize(&path) else {
+                return false;
+            };
+            let Ok(inside) = target.strip_prefix(&root.path) else {
+                return false;
+            };
+            self.aliases
+                .entry(inside.to_owned())
+                .or_default()
+                .insert(rel.to_owned());
+            path = target;
+        }
+        self.watches
+            .as_mut()
+            .is_some_and(|watches| watches.watch(&path))
+    }
+
+    /// Gives up the watch of a folder and of all below it.
+    pub(super) fn let_go(&mut self, rel: &Path) {
+        let Some(root) = self.root.clone() else {
+            return;
+        };
+        let Some(folder) = self.catalog.at(rel).cloned() else {
+            return;
+        };
+        let mut below = vec![(rel.to_owned(), folder)];
+        while let Some((rel, folder)) = below.pop() {
+            if folder.watched {
+                if let Some(watches) = &mut self.watches {
+                    watches.unwatch(&root.path.join(&rel));
+                }
+                self.catalog.edit(&rel, |folder| folder.watched = false);
+            }
+            below.extend(
+                folder
+                    .children
+                    .iter()
+                    .map(|(name, child)| (rel.join(name.as_ref()), child.clone())),
+            );
+        }
+    }
+
+    /// After a new watcher was made nothing is watched.
+    pub(super) fn forget_watches(&mut self) {
+        let mut all = Vec::new();
+        self.catalog.visit(|rel, folder| {
+            if folder.watched {
+                all.push(rel.to_owned());
+            }
+        });
+        for rel in all {
+            self.catalog.edit(&rel, |folder| folder.watched = false);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Carrying verdicts out: what is known of a folder goes to the judge, and what he says into the catalogue, the memory of
+//! the unrest, the memory of the choice and the log. Part of the keeper.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::firmware::{ImageKind, Offer};
+
+use super::catalog::{Candidate, Folder, Known};
+use super::digests::Choice;
+use super::hasher::{self, Examined, Job};
+use super::judge::{self, Before, Sight, Verdict, judge};
+use super::keeper::{KINDS, Keeper, place};
+use super::problem::Problem;
+
+impl Keeper {
+    /// A file was examined: the result is taken if it is still about the file that is there.
+    pub(super) fn examined(&mut self, examined: Examined) {
+        let Examined { job, outcome, racy } = examined;
+        let (Some(rel), Some(name)) = (
+            job.rel.parent(),
+            job.rel.file_name().and_then(|name| name.to_str()),
+        ) else {
+            return;
+        };
+        let Some(outcome) = outcome else {
+            self.touch(rel);
+            self.enqueue(rel);
+            return;
+        };
+        let there =
+            |file: &Known| *file.name == *name && file.stamp == job.stamp && file.kind == job.kind;
+        let Some(at) = self
+            .catalog
+            .at(rel)
+            .and_then(|folder| folder.files.iter().position(there))
+        else {
+            return;
+        };
+        let file = self.catalog.edit(rel, |folder| {
+            let file = &mut folder.files[at];
+            file.outcome = outcome;
+            file.racy = racy;
+            file.clone()
+        });
+        self.changed = true;
+        self.digests.add(&job.rel, &file);
+        self.judge(rel);
+    }
+
+    pub(super) fn calm_for(&self, rel: &Path, folder: &Folder) -> Duration {
+        match self
+            .restless
+            .get(rel)
+            .and_then(|restless| restless.last_change)
+        {
+            Some(last) => last.elapsed(),
+            None => folder
+                .files
+                .iter()
+                .map(|file| hasher::age(file.stamp))
+                .min()
+                .unwrap_or(Duration::MAX),
+        }
+    }
+
+    /// Judges both kinds of a slot by what is known of its files now.
+    pub(super) fn judge(&mut self, rel: &Path) {
+        let Some(folder) = self.catalog.at(rel).cloned() else {
+            return;
+        };
+        let calm_for = self.calm_for(rel, &folder);
+        let mut problems = Vec::new();
+        let mut wake: Option<Duration> = None;
+        for kind in KINDS {
+            let verdict = self.verdict(rel, &folder, kind, calm_for);
+            for at in &verdict.wants {
+                self.want(rel, &folder.files[*at]);
+            }
+            wake = match (wake, verdict.wake) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            problems.extend_from_slice(&verdict.problems);
+            self.settle(rel, &folder, kind, verdict);
+        }
+        if let Some(after) = wake {
+            if !self.restless.contains_key(rel) {
+                // The clock of the first look starts now, whatever the times of the files say.
+                self.restless.entry(rel.to_owned()).or_default();
+                if calm_for < self.settings.patience.settle {
+                    self.touch(rel);
+                }
+            }
+            self.wake(rel, after);
+        }
+        self.set_problems(rel, problems.into(), Some(&folder));
+        let at_rest = |kind: &ImageKind| match self
+            .catalog
+            .at(rel)
+            .map(|folder| folder.candidate(*kind).clone())
+        {
+            None | Some(Candidate::Absent | Candidate::Offered(_)) => true,
+            Some(Candidate::Withheld { .. }) => false,
+        };
+        if wake.is_none() && KINDS.iter().all(at_rest) {
+            self.restless.remove(rel);
+        }
+        if folder.inode == 0 {
+            self.drop_if_over(rel);
+        }
+    }
+
+    pub(super) fn verdict(
+        &mut self,
+        rel: &Path,
+        folder: &Folder,
+        kind: ImageKind,
+        calm_for: Duration,
+    ) -> Verdict {
+        let restless = self.restless.get(rel);
+        let gone_for = restless
+            .and_then(|restless| restless.gone_since[place(kind)])
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        let choice = self.digests.choice(rel, kind);
+        let before = offered_before(folder.candidate(kind))
+            .or_else(|| restless.and_then(|restless| restless.before[place(kind)].clone()))
+            .or_else(|| choice.map(Choice::before));
+        let rivals = match choice {
+            Some(choice) if folder.rivals.is_empty() => &choice.rivals,
+            _ => &folder.rivals,
+        };
+        let sight = Sight {
+            path: rel,
+            kind,
+            files: &folder.files,
+            candidate: folder.candidate(kind),
+            before: before.as_ref(),
+            rivals,
+            calm_for,
+            gone_for,
+        };
+        judge(&sight, self.settings.patience)
+    }
+
+    /// Carries a verdict out: catalogue, memory of the unrest, memory of the choice, log.
+    pub(super) fn settle(
+        &mut self,
+        rel: &Path,
+        folder: &Folder,
+        kind: ImageKind,
+        verdict: Verdict,
+    ) {
+        let old = folder.candidate(kind);
+        let restless =
+            verdict.gone || !matches!(verdict.candidate, Candidate::Absent | Candidate::Offered(_));
+        if restless || self.restless.contains_key(rel) {
+            let memory = self.restless.entry(rel.to_owned()).or_default();
+            let since = &mut memory.gone_since[place(kind)];
+            *since = if verdict.gone {
+                since.or_else(|| Some(Instant::now()))
+            } else {
+                None
+            };
+            if let Some(before) = offered_before(old) {
+                memory.before[place(kind)] = Some(before);
+            }
+        }
+        if let Candidate::Offered(offer) = &verdict.candidate {
+            self.remember_choice(rel, folder, kind, offer);
+        }
+        if *old == verdict.candidate {
+            return;
+        }
+        say(rel, kind, &verdict.candidate, self.catalog.complete);
+        self.catalog.edit(rel, |folder| {
+            *folder.candidate_mut(kind) = verdict.candidate
+        });
+        self.changed = true;
+    }
+
+    pub(super) fn remember_choice(
+        &mut self,
+        rel: &Path,
+        folder: &Folder,
+        kind: ImageKind,
+        offer: &Offer,
+    ) {
+        let mine = folder.files.iter().filter(|file| file.kind == kind).count();
+        let known = self.digests.choice(rel, kind);
+        if mine < 2 && known.is_none() {
+            return;
+        }
+        let Some(name) = offer.image.path.file_name().and_then(|name| name.to_str()) else {
+            return;
+        };
+        let rivals = judge::rivals(
+            known.map_or(&folder.rivals, |choice| &choice.rivals),
+            &folder.files,
+        );
+        let id = Some(offer.image.facts.id());
+        if known.is_some_and(|choice| {
+            *choice.name == *name && choice.id == id && choice.rivals == rivals
+        }) {
+            return;
+        }
+        self.digests.choose(
+            rel,
+            kind,
+            Choice {
+                name: name.into(),
+                id,
+                rivals: rivals.clone(),
+            },
+        );
+        self.catalog.edit(rel, |folder| folder.rivals = rivals);
+    }
+
+    pub(super) fn want(&self, rel: &Path, file: &Known) {
+        let Some(root) = &self.root else { return };
+        let rel = rel.join(&*file.name);
+        let job = Job {
+            path: root.path.join(&rel),
+            rel,
+            kind: file.kind,
+            stamp: file.stamp,
+        };
+        self.hasher.push(
+            job,
+            self.urgent || (self.catalog.complete && !self.sweeping),
+        );
+    }
+
+    /// Problems of the files and of what was read; `None` keeps those of the files.
+    pub(super) fn set_problems(
+        &mut self,
+        rel: &Path,
+        problems: Arc<[Problem]>,
+        judged: Option<&Folder>,
+    ) {
+        let Some(folder) = self.catalog.at(rel).cloned() else {
+            return;
+        };
+        let all: Arc<[Problem]> = match judged {
+            Some(_) if folder.read_problems.is_empty() => problems,
+            Some(_) => folder
+                .read_problems
+                .iter()
+                .chain(problems.iter())
+                .cloned()
+                .collect(),
+            None => problems,
+        };
+        if folder.problems == all {
+            return;
+        }
+        self.say_problems(&folder.problems, &all);
+        self.catalog.edit(rel, |folder| folder.problems = all);
+        self.changed = true;
+    }
+
+    /// The catalogue as a map of what changed: problems are logged once, when they appear.
+    pub(super) fn say_problems(&mut self, old: &[super::Problem], new: &[super::Problem]) {
+        let fresh: Vec<_> = new
+            .iter()
+            .filter(|problem| !old.contains(problem))
+            .collect();
+        let over = old.iter().filter(|problem| !new.contains(problem)).count();
+        self.problems = (self.problems + fresh.len()).saturating_sub(over);
+        for problem in fresh {
+            tracing::warn!(path = %problem.path.display(), cure = %problem.cure, "problem: {}", problem.what);
+        }
+        let text = (self.problems > 0).then(|| {
+            format!(
+                "{} problems in the tree; `otatree check` names them",
+                self.problems
+            )
+        });
+        self.board.progress("problems", text);
+    }
+}
+
+fn offered_before(candidate: &Candidate) -> Option<Before> {
+    let Candidate::Offered(offer) = candidate else {
+        return None;
+    };
+    let name = offer.image.path.file_name()?.to_str()?;
+    Some(Before {
+        name: name.into(),
+        id: Some(offer.image.facts.id()),
+    })
+}
+
+fn say(rel: &Path, kind: ImageKind, candidate: &Candidate, complete: bool) {
+    let slot = rel.display();
+    match candidate {
+        Candidate::Offered(offer) if complete => {
+            let facts = &offer.image.facts;
+            tracing::info!(
+                path = %offer.image.path.display(), %kind, family = %facts.family, size = facts.size,
+                version = facts.version_or_id(), "offered"
+            );
+        }
+        Candidate::Withheld { reason, file } if complete => {
+            tracing::info!(%slot, %kind, file = file.as_deref().unwrap_or("-"), %reason, "withheld: {}", reason.sentence());
+        }
+        Candidate::Absent if complete => tracing::info!(%slot, %kind, "removed"),
+        Candidate::Absent | Candidate::Withheld { .. } | Candidate::Offered(_) => {}
+    }
+}
