@@ -105,7 +105,9 @@ impl Desk {
     pub async fn check_in_patiently(&self, device: &Device, visit: &Visit) -> Decision {
         let patience = self.rules.load().answer;
         let look = async {
-            self.tree.look(device).await;
+            if !self.tree.look(device).await {
+                return Found::Withheld(HoldReason::NotReady);
+            }
             self.tree.ready(device, visit.kind).await;
             self.tree.catalog().find(device, visit.kind)
         };

@@ -58,7 +58,7 @@ pub struct CheckedFile {
 
 impl CheckedFile {
     fn open(path: &PathBuf, stamp: Stamp) -> Result<Self, OpenError> {
-        let file = File::open(path)?;
+        let file = read::open(path)?;
         let checked = Self { file, stamp };
         checked.check()?;
         Ok(checked)

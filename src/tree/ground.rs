@@ -23,6 +23,12 @@ impl Keeper {
         }
     }
 
+    /// The root is there, is the one that was read, and holds something.
+    pub(super) fn root_stands(&self) -> bool {
+        Root::find(&self.settings.root)
+            .is_ok_and(|found| self.root.as_ref() == Some(&found) && !is_empty(&found))
+    }
+
     pub(super) fn shout(&self, text: String) {
         self.board.trouble("tree", Some(text));
     }

@@ -1,9 +1,9 @@
 //! Examining files, off everybody's way: a few threads and two queues. What a device waits for goes first.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,13 +17,13 @@ use super::read;
 /// A file that changed less than this before it was examined may change again under the same stamp.
 const RACY: Duration = Duration::from_secs(2);
 
-/// A file to examine.
+/// A file to examine. A cold start queues one for every file of the tree, so it is small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Absolute path.
-    pub path: PathBuf,
+    /// The root.
+    pub root: Arc<Path>,
     /// Path relative to the root.
-    pub rel: PathBuf,
+    pub rel: Arc<Path>,
     /// What it is to be.
     pub kind: ImageKind,
     /// The file that is meant.
@@ -43,15 +43,18 @@ pub struct Examined {
 
 #[derive(Default)]
 struct Queues {
-    urgent: VecDeque<PathBuf>,
-    background: VecDeque<PathBuf>,
-    jobs: HashMap<PathBuf, Job>,
+    urgent: VecDeque<Arc<Path>>,
+    background: VecDeque<Arc<Path>>,
+    jobs: HashMap<Arc<Path>, Job>,
+    /// Under examination now.
+    in_hand: Vec<Job>,
     closed: bool,
 }
 
 /// The queues. Dropped, its threads end after the file in hand.
 pub struct Hasher {
     shared: Arc<(Mutex<Queues>, Condvar)>,
+    examined: Arc<AtomicU64>,
 }
 
 fn lock(queues: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
@@ -68,27 +71,34 @@ impl Hasher {
         done: impl Fn(Examined) + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new((Mutex::new(Queues::default()), Condvar::new()));
+        let examined = Arc::<AtomicU64>::default();
         let threads = thread::available_parallelism()
             .map_or(1, usize::from)
             .clamp(1, 4);
         for n in 0..threads {
-            let (shared, done) = (shared.clone(), done.clone());
+            let (shared, examined, done) = (shared.clone(), examined.clone(), done.clone());
             thread::Builder::new()
                 .name(format!("examine-{n}"))
                 .spawn(move || {
                     be_nice();
                     while let Some(job) = next(&shared) {
-                        done(examine(job, largest));
+                        examined.fetch_add(1, Ordering::Relaxed);
+                        let result = examine(job.clone(), largest);
+                        lock(&shared.0).in_hand.retain(|other| *other != job);
+                        done(result);
                     }
                 })?;
         }
-        Ok(Self { shared })
+        Ok(Self { shared, examined })
     }
 
     /// Adds a file. An urgent one overtakes all that are not, also when it was queued before.
     pub fn push(&self, job: Job, urgent: bool) {
         let (queues, wake) = &*self.shared;
         let mut queues = lock(queues);
+        if queues.in_hand.contains(&job) {
+            return;
+        }
         let rel = job.rel.clone();
         let known = queues.jobs.insert(rel.clone(), job).is_some();
         if urgent {
@@ -98,6 +108,12 @@ impl Hasher {
         }
         drop(queues);
         wake.notify_one();
+    }
+
+    /// Counts the files that were examined.
+    #[must_use]
+    pub fn examined(&self) -> Arc<AtomicU64> {
+        self.examined.clone()
     }
 
     /// Files that wait.
@@ -135,6 +151,7 @@ fn next(shared: &(Mutex<Queues>, Condvar)) -> Option<Job> {
             // An entry without a job was overtaken by its urgent twin.
             Some(rel) => {
                 if let Some(job) = queues.jobs.remove(&rel) {
+                    queues.in_hand.push(job.clone());
                     return Some(job);
                 }
             }
@@ -155,7 +172,9 @@ fn examine(job: Job, largest: u64) -> Examined {
             racy: false,
         };
     }
-    let outcome = match read_whole(&job.path, job.stamp) {
+    // Before it is read: a change in the same tick of a coarse clock must not hide behind the time that reading took.
+    let racy = is_racy(job.stamp);
+    let outcome = match read_whole(&job.root.join(&job.rel), job.stamp) {
         Ok(Some(bytes)) => Some(match format::examine(&bytes, job.kind) {
             Ok(facts) => Outcome::Sound(Arc::new(facts)),
             Err(defect) => Outcome::Defective(Arc::new(defect)),
@@ -165,18 +184,30 @@ fn examine(job: Job, largest: u64) -> Examined {
             format!("it cannot be read ({error})").into(),
         )),
     };
-    let racy = age(job.stamp) < RACY;
     Examined { job, outcome, racy }
 }
 
-/// Since the last change of a file, by the wall clock; nothing when that lies in the future.
+/// Since the last change of a file, by the wall clock; nothing when that lies in the future. People set the time of
+/// the last modification as they like, so only the kernel's own counts.
 #[must_use]
 pub fn age(stamp: Stamp) -> Duration {
-    let last = u64::try_from(stamp.modified.max(stamp.changed)).unwrap_or_default();
+    now().saturating_sub(changed(stamp))
+}
+
+/// Another change of the file right now might leave its stamp as it is. When the clock was set back, the stamp lies in
+/// the future and no change of today can be mistaken for it.
+fn is_racy(stamp: Stamp) -> bool {
+    now().abs_diff(changed(stamp)) < RACY
+}
+
+fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-        .saturating_sub(Duration::from_nanos(last))
+}
+
+fn changed(stamp: Stamp) -> Duration {
+    Duration::from_nanos(u64::try_from(stamp.changed).unwrap_or_default())
 }
 
 /// Reads a file whose stamp must be the given one before and after; `None` when it is another.
@@ -187,7 +218,7 @@ pub fn age(stamp: Stamp) -> Duration {
 /// # Errors
 /// When it cannot be opened or read.
 pub fn read_whole(path: &Path, stamp: Stamp) -> io::Result<Option<Vec<u8>>> {
-    let mut file = match File::open(path) {
+    let mut file = match read::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

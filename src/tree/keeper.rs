@@ -40,7 +40,7 @@ pub enum Message {
     /// A file was examined.
     Examined(Box<Examined>),
     /// A device waits for these slots.
-    Look(Vec<PathBuf>, oneshot::Sender<()>),
+    Look(Vec<PathBuf>, oneshot::Sender<bool>),
     /// A file was not the one that the catalogue knows.
     Hint(PathBuf),
     /// Look at everything again.
@@ -88,6 +88,8 @@ pub(super) struct Keeper {
     pub changed: bool,
     pub problems: usize,
     pub sweeping: bool,
+    /// The files of the first scan are being examined.
+    pub examining_all: bool,
     /// A device waits: what is examined now goes first.
     pub urgent: bool,
     pub queue: VecDeque<PathBuf>,
@@ -126,6 +128,7 @@ impl Keeper {
             changed: false,
             problems: 0,
             sweeping: false,
+            examining_all: true,
             urgent: false,
             queue: VecDeque::new(),
             queued: HashSet::new(),
@@ -142,6 +145,8 @@ impl Keeper {
 
     /// Runs until the last handle of the tree is dropped.
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        // Devices may wait already; without a root there is nothing to look at.
+        self.check_root();
         while self.published.strong_count() > 0 {
             match messages.recv_timeout(self.wait()) {
                 Ok(message) => self.hear(message),
@@ -194,7 +199,7 @@ impl Keeper {
                 self.urgent = false;
                 self.publish(true);
                 // A device that does not wait any more is none of our business.
-                let _ = done.send(());
+                let _ = done.send(self.root.is_some());
             }
             Message::Hint(folder) => {
                 self.touch(&folder);

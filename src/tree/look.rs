@@ -38,6 +38,8 @@ impl Keeper {
         }
         match reading {
             Ok(reading) => self.accept(rel, reading, watched),
+            // A folder of a tree that is gone, swapped or unmounted as a whole was not removed.
+            Err(ReadError::Gone) if !self.root_stands() => self.check_root(),
             Err(ReadError::Gone) => self.vanish(rel),
             Err(ReadError::Failed(error)) => self.unreadable(rel, &error),
         }
@@ -100,7 +102,8 @@ impl Keeper {
             && files.iter().zip(&before.files).all(|(new, old)| {
                 (&new.name, new.stamp, &new.beside) == (&old.name, old.stamp, &old.beside)
             });
-        if !first && !same {
+        // What comes back after it was gone has to be quiet like anything that changed.
+        if !same && (!first || self.restless.contains_key(rel)) {
             self.touch(rel);
         }
         let read_problems: Arc<[Problem]> = problems.into();

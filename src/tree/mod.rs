@@ -35,6 +35,7 @@ mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -84,6 +85,7 @@ pub struct Tree {
     generation: generation::Receiver<u64>,
     bytes: Arc<bytes::Store>,
     kept: Arc<kept::Kept>,
+    examined: Arc<AtomicU64>,
 }
 
 impl Tree {
@@ -102,6 +104,7 @@ impl Tree {
             // Nobody listens when the server ends.
             let _ = results.send(Message::Examined(Box::new(examined)));
         })?;
+        let examined = hasher.examined();
         let (published, to_self, board) =
             (Arc::downgrade(&catalog), messages.clone(), board.clone());
         thread::Builder::new()
@@ -115,6 +118,7 @@ impl Tree {
             generation: changes,
             bytes,
             kept,
+            examined,
         })
     }
 
@@ -160,17 +164,16 @@ impl Tree {
         self.catalog.load()
     }
 
-    /// Looks at the slots of a device on disk, and examines first what they hold. Returns when the catalogue has them.
-    pub async fn look(&self, device: &Device) {
+    /// Looks at the slots of a device on disk, and examines first what they hold. Returns when the catalogue has them;
+    /// `false` when there is no tree to look at.
+    pub async fn look(&self, device: &Device) -> bool {
         let slots = device
             .slots()
             .map(|slot| slot.words().iter().collect())
             .to_vec();
         let (done, ready) = oneshot::channel();
-        if self.messages.send(Message::Look(slots, done)).is_ok() {
-            // An error means that the server ends.
-            let _ = ready.await;
-        }
+        // An error means that the server ends.
+        self.messages.send(Message::Look(slots, done)).is_ok() && ready.await.unwrap_or(false)
     }
 
     /// Waits until a device's search ends at something other than an image that is still being examined.
@@ -192,6 +195,12 @@ impl Tree {
     #[must_use]
     pub fn changes(&self) -> generation::Receiver<u64> {
         self.generation.clone()
+    }
+
+    /// How many files were examined since the start.
+    #[must_use]
+    pub fn examined(&self) -> u64 {
+        self.examined.load(Ordering::Relaxed)
     }
 
     /// Asks for a look at everything.

@@ -1,10 +1,12 @@
 //! Reading one folder off the disk. A notification is a hint to look; this is the look.
 
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use serde::Deserialize;
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
@@ -24,7 +26,7 @@ const LARGEST_BESIDE: u64 = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
     /// Without links; all paths of the tree are below it.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// Device and inode: another pair is another tree under the same name.
     pub identity: (u64, u64),
 }
@@ -42,7 +44,7 @@ impl Root {
         }
         Ok(Self {
             identity: (meta.dev(), meta.ino()),
-            path,
+            path: path.into(),
         })
     }
 }
@@ -112,24 +114,51 @@ pub fn stamp(meta: &Metadata) -> Stamp {
     }
 }
 
+/// Opens a file to read it. A pipe that took its place is opened too, and never waited for.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// SECURITY: a folder is read only when it lies below the root with all links followed, whoever asked for it: a folder
+/// may have become a link since it was last seen. Gives its inode.
+fn inode_within(root: &Root, path: &Path) -> Result<u64, ReadError> {
+    let missing = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Gone,
+        _ => ReadError::Failed(error),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // Most folders are reached without any link, which the kernel says at once (Linux 5.6).
+    if let Ok(folder) =
+        rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+    {
+        return Ok(rustix::fs::fstat(&folder).map_err(io::Error::from)?.st_ino);
+    }
+    let real = fs::canonicalize(path).map_err(missing)?;
+    let meta = fs::metadata(&real).map_err(missing)?;
+    if real.starts_with(&root.path) && meta.is_dir() {
+        Ok(meta.ino())
+    } else {
+        Err(ReadError::Gone)
+    }
+}
+
 /// Reads one folder, `rel` below the root.
 ///
 /// # Errors
 /// When it is gone or cannot be read whole; a half-read folder is never returned.
 pub fn read_folder(root: &Root, rel: &Path) -> Result<Reading, ReadError> {
     let path = root.path.join(rel);
-    let meta = match fs::metadata(&path) {
-        Ok(meta) if meta.is_dir() => meta,
-        Ok(_) => return Err(ReadError::Gone),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Gone),
-        Err(error) => return Err(error.into()),
-    };
+    let inode = inode_within(root, &path)?;
     let mut reader = Reader {
         root,
         rel,
         depth: rel.components().count(),
         reading: Reading {
-            inode: meta.ino(),
+            inode,
             ..Reading::default()
         },
         small: Vec::new(),
@@ -149,7 +178,14 @@ pub fn read_folder(root: &Root, rel: &Path) -> Result<Reading, ReadError> {
             }
         }
     }
-    Ok(reader.finish(&path))
+    let reading = reader.finish(&path);
+    // What was read may be another folder than the one that was checked.
+    match inode_within(root, &path)? == inode {
+        true => Ok(reading),
+        false => Err(ReadError::Failed(io::Error::other(
+            "it was replaced while it was read",
+        ))),
+    }
 }
 
 struct Reader<'a> {
@@ -285,6 +321,12 @@ impl Reader<'_> {
                     to_folder: false,
                 });
                 self.see_file(name, &meta);
+            } else {
+                self.problem(
+                    name,
+                    "it is a link to a socket, pipe or device, not an image",
+                    "remove it",
+                );
             }
             return Ok(());
         }
@@ -355,7 +397,11 @@ fn read_beside(folder: &Path, name: &str, beside: &mut Beside) -> Result<(), Str
             ));
         }
         Ok(_) => {
-            fs::read_to_string(&path).map_err(|error| format!("it cannot be read ({error})"))?
+            let mut text = String::new();
+            open(&path)
+                .and_then(|file| file.take(LARGEST_BESIDE).read_to_string(&mut text))
+                .map_err(|error| format!("it cannot be read ({error})"))?;
+            text
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(format!("it cannot be read ({error})")),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::firmware::{ImageKind, Offer};
+use crate::firmware::{HoldReason, ImageKind, Offer};
 
 use super::catalog::{Candidate, Folder, Known};
 use super::digests::Choice;
@@ -86,12 +86,10 @@ impl Keeper {
             self.settle(rel, &folder, kind, verdict);
         }
         if let Some(after) = wake {
-            if !self.restless.contains_key(rel) {
-                // The clock of the first look starts now, whatever the times of the files say.
-                self.restless.entry(rel.to_owned()).or_default();
-                if calm_for < self.settings.patience.settle {
-                    self.touch(rel);
-                }
+            let memory = self.restless.entry(rel.to_owned()).or_default();
+            if memory.last_change.is_none() && calm_for < self.settings.patience.settle {
+                // From now on the clock that cannot be set counts, whatever the times of the files say.
+                memory.last_change = Some(Instant::now());
             }
             self.wake(rel, after);
         }
@@ -153,8 +151,17 @@ impl Keeper {
         verdict: Verdict,
     ) {
         let old = folder.candidate(kind);
-        let restless =
-            verdict.gone || !matches!(verdict.candidate, Candidate::Absent | Candidate::Offered(_));
+        // A file that only waits to be examined is no unrest; at a cold start all do.
+        let restless = verdict.gone
+            || !matches!(
+                verdict.candidate,
+                Candidate::Absent
+                    | Candidate::Offered(_)
+                    | Candidate::Withheld {
+                        reason: HoldReason::NotReady,
+                        ..
+                    }
+            );
         if restless || self.restless.contains_key(rel) {
             let memory = self.restless.entry(rel.to_owned()).or_default();
             let since = &mut memory.gone_since[place(kind)];
@@ -173,7 +180,12 @@ impl Keeper {
         if *old == verdict.candidate {
             return;
         }
-        say(rel, kind, &verdict.candidate, self.catalog.complete);
+        say(
+            rel,
+            kind,
+            &verdict.candidate,
+            self.catalog.complete && !self.examining_all,
+        );
         self.catalog.edit(rel, |folder| {
             *folder.candidate_mut(kind) = verdict.candidate
         });
@@ -219,10 +231,14 @@ impl Keeper {
 
     pub(super) fn want(&self, rel: &Path, file: &Known) {
         let Some(root) = &self.root else { return };
+        if !self.catalog.complete && !self.urgent {
+            // The first scan comes first: slots and sizes are known before sums are.
+            return;
+        }
         let rel = rel.join(&*file.name);
         let job = Job {
-            path: root.path.join(&rel),
-            rel,
+            root: root.path.clone(),
+            rel: rel.into(),
             kind: file.kind,
             stamp: file.stamp,
         };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::catalog::Outcome;
 use super::keeper::Keeper;
 
 impl Keeper {
@@ -37,10 +38,24 @@ impl Keeper {
         self.catalog.complete = true;
         self.changed = true;
         let (mut folders, mut files) = (0_usize, 0_usize);
-        self.catalog.visit(|_, folder| {
+        let mut pending = Vec::new();
+        self.catalog.visit(|rel, folder| {
             folders += 1;
             files += folder.files.len();
+            if folder
+                .files
+                .iter()
+                .any(|file| file.outcome == Outcome::Pending)
+            {
+                pending.push(rel.to_owned());
+            }
         });
+        // What is known already is published before the long work begins.
+        self.publish(true);
+        for rel in pending {
+            self.judge(&rel);
+        }
+        self.say_progress();
         let waiting = self.hasher.waiting();
         tracing::info!(
             folders,
@@ -49,15 +64,17 @@ impl Keeper {
             problems = self.problems,
             "the tree is read"
         );
-        self.say_progress();
         self.digests.forget();
         if self.settings.live {
             self.digests.rewrite(&self.catalog);
         }
     }
 
-    pub(super) fn say_progress(&self) {
+    pub(super) fn say_progress(&mut self) {
         let waiting = self.hasher.waiting();
+        if self.catalog.complete && waiting == 0 {
+            self.examining_all = false;
+        }
         let text = match (self.catalog.complete, waiting) {
             (false, _) => Some("the tree is being read for the first time".to_owned()),
             (true, 0) => None,
