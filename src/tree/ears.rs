@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use notify::EventKind;
-use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+use notify::event::{CreateKind, ModifyKind, RenameMode};
 
 use super::keeper::Keeper;
 use super::names;
-use super::read::{DEEPEST, Root};
+use super::read::Root;
 
 impl Keeper {
     pub(super) fn hear_event(&mut self, event: &notify::Event) {
@@ -16,13 +16,8 @@ impl Keeper {
             tracing::warn!(
                 "more changes at once than the kernel could report; the whole tree is looked at again"
             );
+            self.forget_watches();
             self.sweep_all();
-            return;
-        }
-        // Our own reads raise events too; they must not feed back.
-        if let EventKind::Access(kind) = event.kind
-            && kind != AccessKind::Close(AccessMode::Write)
-        {
             return;
         }
         let Some(root) = &self.root else { return };
@@ -51,13 +46,16 @@ impl Keeper {
             EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
         ) && !leaves;
         if self.catalog.at(rel).is_some() {
-            // The watch follows the inode, so a folder that was moved must be let go before it is met elsewhere.
-            if leaves {
+            // The watch follows the inode, so a folder that was moved must be let go before it is met elsewhere, and
+            // one that is new under an old name must be watched anew.
+            if leaves || arrives || matches!(kind, EventKind::Create(CreateKind::Folder)) {
                 self.let_go(rel);
             }
             self.enqueue(rel);
         }
-        if parent.components().count() > DEEPEST {
+        if self.catalog.at(parent).is_none() {
+            // It was not read yet, and will be; or it is none of ours, and only links lead to it.
+            self.enqueue_aliases(parent);
             return;
         }
         self.touch(parent);
@@ -82,20 +80,28 @@ impl Keeper {
 
     /// Puts a folder, and those that see it through a link, on the list.
     pub(super) fn enqueue(&mut self, rel: &Path) {
-        let mut all = vec![rel.to_owned()];
-        if let Some(aliases) = self.aliases.get(rel) {
-            all.extend(aliases.iter().cloned());
+        if self.queued.insert(rel.to_owned()) {
+            self.queue.push_back(rel.to_owned());
         }
-        for rel in all {
-            if self.queued.insert(rel.clone()) {
-                self.queue.push_back(rel);
+        self.enqueue_aliases(rel);
+    }
+
+    fn enqueue_aliases(&mut self, rel: &Path) {
+        for alias in self.aliases.get(rel).into_iter().flatten() {
+            if self.queued.insert(alias.clone()) {
+                self.queue.push_back(alias.clone());
             }
         }
     }
 
+    /// A folder that is seen through a link, its own or one above.
+    pub(super) fn is_linked(&self, rel: &Path) -> bool {
+        !self.linked.is_empty() && rel.ancestors().any(|above| self.linked.contains(above))
+    }
+
     pub(super) fn watch(&mut self, root: &Root, rel: &Path) -> bool {
         let mut path = root.path.join(rel);
-        if !self.linked.is_empty() && rel.ancestors().any(|above| self.linked.contains(above)) {
+        if self.is_linked(rel) {
             // One inode has one watch and one name: that of the place the link leads to.
             let Ok(target) = std::fs::canonicalize(&path) else {
                 return false;

@@ -185,6 +185,7 @@ impl Keeper {
             Message::Event(Ok(event)) => self.hear_event(&event),
             Message::Event(Err(error)) => {
                 tracing::warn!(%error, "the kernel's notifications failed; the whole tree is looked at again");
+                self.forget_watches();
                 self.sweep_all();
             }
             Message::Examined(examined) => {

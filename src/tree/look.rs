@@ -10,6 +10,9 @@ use super::keeper::{KINDS, Keeper};
 use super::problem::Problem;
 use super::read::{self, ReadError, Reading};
 
+/// So many new folders in one are watched together.
+const CROWD: usize = 8;
+
 /// A folder that could not be read is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -24,12 +27,13 @@ impl Keeper {
             .at(rel)
             .map(|folder| (folder.inode, folder.watched));
         let mut watched = known.is_some_and(|(_, watched)| watched);
-        if !watched || self.sweeping {
+        if !watched {
             watched = self.watch(&root, rel);
         }
         let mut reading = read::read_folder(&root, rel);
         if let (Some((inode, true)), Ok(now)) = (known, &reading)
             && inode != now.inode
+            && inode != 0
         {
             // Another folder under the same name: the watch is still on the old one.
             self.let_go(rel);
@@ -95,6 +99,7 @@ impl Keeper {
                 self.linked.insert(rel.join(&*link.name));
             }
         }
+        self.watch_together(rel, &before, &folders);
         self.accept_folders(rel, &before, &folders);
 
         let files = self.accept_files(rel, &before, files);
@@ -117,12 +122,45 @@ impl Keeper {
             self.catalog.edit(rel, |folder| {
                 folder.inode = inode;
                 folder.watched = watched;
+                folder.deep = false;
                 folder.files = files;
                 folder.read_problems = read_problems;
             });
             self.changed = true;
         }
         self.judge(rel);
+    }
+
+    /// A crowd of new folders is watched by one call, with all below them. "Watch first, then read" holds: each was
+    /// there before the call, or its making is reported, and then it is watched and read once more.
+    fn watch_together(&mut self, rel: &Path, before: &Folder, folders: &[(Box<str>, u64)]) {
+        let new: Vec<PathBuf> = folders
+            .iter()
+            .filter(|(name, _)| before.children.get(name).is_none_or(|old| !old.watched))
+            .map(|(name, _)| rel.join(&**name))
+            .filter(|child| !self.is_linked(child))
+            .collect();
+        // Not the whole tree at once: a device may be waiting.
+        if !before.deep && (new.len() < CROWD || rel.as_os_str().is_empty()) {
+            return;
+        }
+        if !before.deep {
+            let Some(root) = &self.root else { return };
+            let path = root.path.join(rel);
+            if !self
+                .watches
+                .as_mut()
+                .is_some_and(|watches| watches.watch_all_below(&path))
+            {
+                return;
+            }
+        }
+        for child in new {
+            self.catalog.edit(&child, |folder| {
+                folder.watched = true;
+                folder.deep = true;
+            });
+        }
     }
 
     fn accept_folders(&mut self, rel: &Path, before: &Folder, folders: &[(Box<str>, u64)]) {

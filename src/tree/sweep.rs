@@ -8,20 +8,14 @@ use super::keeper::Keeper;
 
 impl Keeper {
     pub(super) fn sweep_all(&mut self) {
-        let watched = self
-            .watches
-            .as_ref()
-            .is_some_and(|watches| watches.trouble().is_none());
-        self.next_sweep = Instant::now()
-            + if watched {
-                self.settings.sweep
-            } else {
-                self.settings.poll
-            };
+        self.next_sweep = Instant::now() + self.settings.poll;
         if self.root.is_none() {
             return;
         }
         self.sweeping = true;
+        if let Some(watches) = &mut self.watches {
+            watches.try_again();
+        }
         self.sweep.clear();
         self.sweep.push(PathBuf::new());
     }
@@ -31,6 +25,12 @@ impl Keeper {
             .watches
             .as_ref()
             .and_then(|watches| watches.trouble().map(ToString::to_string));
+        self.next_sweep = Instant::now()
+            + if trouble.is_none() && self.watches.is_some() {
+                self.settings.sweep
+            } else {
+                self.settings.poll
+            };
         self.board.trouble("watching", trouble);
         if self.catalog.complete {
             return;

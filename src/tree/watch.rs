@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Config, ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// File systems whose changes are made on other machines and raise no notification here (`statfs(2)`, `linux/magic.h`).
 const REMOTE: [(i64, &str); 11] = [
@@ -61,13 +62,20 @@ impl Watches {
         root: &Path,
         hear: impl Fn(notify::Result<notify::Event>) + Send + 'static,
     ) -> Self {
+        let hear = move |event: notify::Result<notify::Event>| {
+            if !event.as_ref().is_ok_and(is_of_readers) {
+                hear(event);
+            }
+        };
+        // Links are followed by the keeper, and only into the tree.
+        let config = Config::default().with_follow_symlinks(false);
         if let Some(name) = remote(root) {
             return Self {
                 watcher: None,
                 trouble: Some(Trouble::Remote(name)),
             };
         }
-        match RecommendedWatcher::new(hear, Config::default()) {
+        match RecommendedWatcher::new(hear, config) {
             Ok(watcher) => Self {
                 watcher: Some(watcher),
                 trouble: None,
@@ -81,10 +89,24 @@ impl Watches {
 
     /// Watches one folder, from now on. Says whether it does.
     pub fn watch(&mut self, path: &Path) -> bool {
+        self.add(path, RecursiveMode::NonRecursive)
+    }
+
+    /// Watches a folder and all that are below it now: one question to notify's thread instead of one a folder, which
+    /// is what a scan of a large tree waits for. Folders made later are still to be watched one by one.
+    pub fn watch_all_below(&mut self, path: &Path) -> bool {
+        self.add(path, RecursiveMode::Recursive)
+    }
+
+    fn add(&mut self, path: &Path, mode: RecursiveMode) -> bool {
         let Some(watcher) = &mut self.watcher else {
             return false;
         };
-        match watcher.watch(path, RecursiveMode::NonRecursive) {
+        if self.trouble == Some(Trouble::Limit) {
+            // Each further attempt would fail, until the next sweep tries again.
+            return false;
+        }
+        match watcher.watch(path, mode) {
             Ok(()) => true,
             Err(error) => {
                 // A folder that is gone again is no trouble.
@@ -104,11 +126,24 @@ impl Watches {
         }
     }
 
+    /// A sweep begins: what failed may work by now.
+    pub fn try_again(&mut self) {
+        if self.watcher.is_some() {
+            self.trouble = None;
+        }
+    }
+
     /// Why some folders are not watched; `None` when all are.
     #[must_use]
     pub const fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
     }
+}
+
+/// Readers raise notifications too, we ourselves above all; they must not feed back.
+fn is_of_readers(event: &notify::Event) -> bool {
+    matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
+        && !event.need_rescan()
 }
 
 fn trouble(error: &notify::Error) -> Trouble {
