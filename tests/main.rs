@@ -3,11 +3,9 @@
 
 mod arrows;
 mod bad_input;
-mod client;
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 mod binary;
 mod cli;
+mod client;
 mod clients;
 mod decision;
 mod documents;
@@ -15,11 +13,11 @@ mod files;
 mod formats;
 mod house;
 mod identity;
-mod nginx;
 mod loop_guard;
+mod nginx;
 mod poll;
 mod program;
-mod real_clients;
 mod ranges;
+mod real_clients;
 mod tls_room;
 mod tools;
