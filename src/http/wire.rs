@@ -161,21 +161,35 @@ impl Wire {
         self.bulk.load(Ordering::Relaxed) && self.lock().is_some()
     }
 
+    /// A download was begun, and the transport has not taken all of it.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.bulk.load(Ordering::Relaxed)
+            && self
+                .lock()
+                .as_ref()
+                .is_some_and(|running| self.sent(running) < running.length)
+    }
+
+    /// Bytes of the download that the transport took.
+    fn sent(&self, running: &Running) -> u64 {
+        let head = self.head.load(Ordering::Relaxed);
+        let written = self.written.load(Ordering::Relaxed);
+        match head {
+            0 => 0,
+            _ => written
+                .saturating_sub(running.before)
+                .saturating_sub(head)
+                .min(running.length),
+        }
+    }
+
     /// The connection ended, or the download on it did. Says so to the download under way, if there is one.
     pub fn end(&self, in_order: bool) {
         let Some(running) = self.lock().take() else {
             return;
         };
-        let head = self.head.load(Ordering::Relaxed);
-        let out = self
-            .written
-            .load(Ordering::Relaxed)
-            .saturating_sub(running.before);
-        let sent = if head == 0 {
-            0
-        } else {
-            out.saturating_sub(head).min(running.length)
-        };
+        let sent = self.sent(&running);
         running
             .delivery
             .ended(sent, in_order && sent == running.length);

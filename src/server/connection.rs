@@ -148,14 +148,22 @@ async fn speak_http(
                 wire: wire.clone(),
             },
         );
-    let mut told = false;
+    let (mut ending, mut told) = (false, false);
     let result = loop {
-        tokio::select! {
-            result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
-            _ = stopping.wait_for(|stop| *stop), if !told => {
+        let serve = poll_fn(|cx| {
+            loop {
+                let result = connection.poll_without_shutdown(cx);
+                // hyper drops what it has buffered of a last answer when it is told too early.
+                if result.is_ready() || !ending || told || wire.is_sending() {
+                    break result;
+                }
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
+        });
+        tokio::select! {
+            result = serve => break result,
+            _ = stopping.wait_for(|stop| *stop), if !ending => ending = true,
         }
     };
     match result {
