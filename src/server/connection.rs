@@ -61,15 +61,19 @@ async fn converse(
             tracing::info!(%peer, "refused: it is not in trusted_proxies");
             return Ok(());
         }
-        if let Said::Client(client) = timeout(limits.handshake, proxy::read(&mut stream)).await?? {
+        let said = tokio::select! {
+            said = timeout(limits.handshake, proxy::read(&mut stream)) => said??,
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+        };
+        if let Said::Client(client) = said {
             peer = client;
         }
     }
     let (stream, alpn) = match &shared.tls {
         Some(tls_room) if tls => {
             // Boxed, so that the room of a handshake is given back and not kept by every slow reader.
-            let shake = Box::pin(shake_hands(stream, tls_room, peer));
-            let tls = timeout(limits.handshake, shake).await??;
+            let shaking = Box::pin(shake_hands(stream, tls_room, peer, &mut stopping));
+            let tls = timeout(limits.handshake, shaking).await??;
             let alpn = tls.get_ref().1.alpn_protocol().is_some();
             (Stream::Tls(Box::new(tls)), alpn)
         }
@@ -99,10 +103,14 @@ async fn shake_hands(
     stream: TcpStream,
     tls: &Tls,
     peer: IpAddr,
+    stopping: &mut watch::Receiver<bool>,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream)
-        .await
-        .inspect_err(|error| say_incompatible(error, peer))?;
+    // Who said nothing yet need not be waited for when the server ends; who began is let through.
+    let start = tokio::select! {
+        start = LazyConfigAcceptor::new(Acceptor::default(), stream) => start,
+        _ = stopping.wait_for(|stop| *stop) => return Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    let start = start.inspect_err(|error| say_incompatible(error, peer))?;
     let config = tls.config_for(&start.client_hello());
     start
         .into_stream(config)
