@@ -19,5 +19,7 @@ mod poll;
 mod program;
 mod ranges;
 mod real_clients;
+mod snapshot;
+mod stop;
 mod tls_room;
 mod tools;
