@@ -2,7 +2,7 @@
 //! `proxy-protocol.txt`, section 2.2), or X-Forwarded-For and X-Forwarded-Proto in the request.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hyper::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -110,8 +110,22 @@ pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&peer))
 }
 
+/// An address of X-Forwarded-For; some proxies add the port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = || {
+        text.strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+    };
+    let address = text
+        .parse()
+        .or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()))
+        .or_else(|error| bare().ok_or(error)?.parse().map(IpAddr::V6));
+    address.ok().map(|address| address.to_canonical())
+}
+
 /// The client's address and whether it came by https, as the request's trusted proxy says: the last address in
-/// X-Forwarded-For that is no trusted proxy itself.
+/// X-Forwarded-For that is no trusted proxy itself. A client that the proxy does not name is `0.0.0.0`: not the proxy,
+/// and certainly not this machine.
 #[must_use]
 pub fn forwarded(
     headers: &HeaderMap,
@@ -132,10 +146,11 @@ pub fn forwarded(
         .filter_map(|line| line.to_str().ok())
         .collect();
     for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Ok(address) = text.trim().parse::<IpAddr>() else {
+        let Some(address) = address(text.trim()) else {
+            client = Ipv4Addr::UNSPECIFIED.into();
             break;
         };
-        client = address.to_canonical();
+        client = address;
         if !is_trusted(client, trusted) {
             break;
         }
@@ -223,8 +238,11 @@ mod tests {
         );
         assert_eq!(
             ask("127.0.0.1", "1.1.1.1, nonsense"),
-            ("127.0.0.1".into(), true)
+            ("0.0.0.0".into(), true)
         );
+        for named in ["192.0.2.1:80", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80"] {
+            assert_eq!(ask("127.0.0.1", named), ("192.0.2.1".into(), true));
+        }
         assert_eq!(ask("192.0.2.9", "1.1.1.1"), ("192.0.2.9".into(), false));
     }
 
