@@ -23,18 +23,19 @@ pub async fn accept(listener: Listener, shared: Arc<Shared>, mut stopping: watch
         }
     };
     loop {
-        // The place is taken first: beyond the cap, clients wait in the kernel's queue and cost nothing here.
-        let place = tokio::select! {
-            place = shared.connections.clone().acquire_owned() => place,
-            _ = stopping.wait_for(|stop| *stop) => return,
-        };
-        let Ok(place) = place else { return };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
+                // Beyond the cap this client waits, and in the kernel's queue those behind it, where they cost nothing.
+                // A place that was taken before would be kept from the other listeners for nobody.
+                let place = tokio::select! {
+                    place = shared.connections.clone().acquire_owned() => place,
+                    _ = stopping.wait_for(|stop| *stop) => return,
+                };
+                let Ok(place) = place else { return };
                 let (shared, stopping) = (shared.clone(), stopping.clone());
                 tokio::spawn(async move {
                     connection::serve(stream, peer, tls, proxy_protocol, shared, stopping).await;
