@@ -462,6 +462,7 @@ impl Answer {
 }
 
 /// The path of something beside the tests.
+#[allow(dead_code, reason = "for tests with other programs")]
 pub fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests")

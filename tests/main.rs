@@ -25,3 +25,4 @@ mod snapshot;
 mod stop;
 mod tls_room;
 mod tools;
+mod withheld;
