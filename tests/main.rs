@@ -10,6 +10,9 @@ mod clients;
 mod decision;
 mod documents;
 mod files;
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod clients;
 mod formats;
 mod house;
 mod identity;
@@ -23,6 +26,7 @@ mod ranges;
 mod real_clients;
 mod snapshot;
 mod stop;
+mod real_clients;
 mod tls_room;
 mod tools;
 mod withheld;
