@@ -4,6 +4,7 @@
 mod arrows;
 mod bad_input;
 mod binary;
+mod by_record;
 mod cli;
 mod client;
 mod clients;
@@ -13,6 +14,7 @@ mod files;
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod clients;
+mod fleet;
 mod formats;
 mod house;
 mod identity;

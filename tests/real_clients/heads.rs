@@ -1,9 +1,7 @@
 //! The head is never in one record with the body, whatever its length: an ESP8266 fails when the first record with
 //! body bytes holds fewer than 4 of them.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -12,13 +10,10 @@ use otatree::config::Config;
 use otatree::http::{Answer, Body, HttpDoor, Records, Reply, Request};
 use otatree::server::tls::{Tls, TlsSettings};
 use otatree::server::{self, Shared};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::sync::oneshot;
 
+use crate::by_record::{ByRecord, trusting};
 use crate::clients::{Call, Chip};
-use crate::house::DEADLINE;
 
 const BODY: usize = 1500;
 
@@ -83,59 +78,6 @@ impl Heads {
     }
 }
 
-/// A TLS client that is given one record at a time.
-struct ByRecord {
-    tls: ClientConnection,
-    tcp: TcpStream,
-}
-
-impl ByRecord {
-    fn connect(server: &Heads) -> Self {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(server.root_pem.as_bytes()).unwrap();
-        roots.add(root).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS12])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        let tcp = TcpStream::connect(server.address).unwrap();
-        tcp.set_read_timeout(Some(DEADLINE)).unwrap();
-        tcp.set_nodelay(true).unwrap();
-        Self { tls, tcp }
-    }
-
-    fn ask(&mut self, text: &str) {
-        while self.tls.is_handshaking() {
-            self.tls.complete_io(&mut self.tcp).unwrap();
-        }
-        self.tls.writer().write_all(text.as_bytes()).unwrap();
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.tcp).unwrap();
-        }
-    }
-
-    /// The plaintext of the next record.
-    fn record(&mut self) -> Vec<u8> {
-        let mut record = vec![0; 5];
-        self.tcp.read_exact(&mut record).unwrap();
-        let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
-        record.resize(5 + length, 0);
-        self.tcp.read_exact(&mut record[5..]).unwrap();
-        let mut rest = &record[..];
-        while !rest.is_empty() {
-            self.tls.read_tls(&mut rest).unwrap();
-        }
-        let state = self.tls.process_new_packets().unwrap();
-        let mut plain = vec![0; state.plaintext_bytes_to_read()];
-        self.tls.reader().read_exact(&mut plain).unwrap();
-        plain
-    }
-}
-
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     Some(bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4)
 }
@@ -143,7 +85,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 #[test]
 fn the_body_begins_in_a_record_of_its_own_after_heads_of_all_lengths() {
     let server = Heads::new();
-    let mut client = ByRecord::connect(&server);
+    let mut client = ByRecord::connect(server.address, &trusting(&server.root_pem));
     let (mut shortest, mut longest) = (usize::MAX, 0);
     for padding in 280..=1050 {
         client.ask(&format!(
@@ -151,7 +93,7 @@ fn the_body_begins_in_a_record_of_its_own_after_heads_of_all_lengths() {
         ));
         let mut head = Vec::new();
         let end = loop {
-            let record = client.record();
+            let record = client.record().unwrap();
             assert!(record.len() <= 512);
             head.extend(record);
             if let Some(end) = end_of_head(&head) {
@@ -165,13 +107,13 @@ fn the_body_begins_in_a_record_of_its_own_after_heads_of_all_lengths() {
             head.len() - end
         );
         (shortest, longest) = (shortest.min(end), longest.max(end));
-        let mut body = client.record().len();
+        let mut body = client.record().unwrap().len();
         assert!(
             body >= 4,
             "the first record of the body has {body} bytes after a head of {end}"
         );
         while body < BODY {
-            body += client.record().len();
+            body += client.record().unwrap().len();
         }
         assert_eq!(body, BODY);
     }
