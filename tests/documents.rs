@@ -110,7 +110,7 @@ fn section(lines: &[&str], header: &str) -> std::ops::Range<usize> {
             at.unwrap_or_else(|| panic!("no {header} in config.toml")) + 1
         }
     };
-    let length = lines[start..].iter().position(|line| is_header(&line));
+    let length = lines[start..].iter().position(|line| is_header(line));
     start..length.map_or(lines.len(), |length| start + length)
 }
 
@@ -165,7 +165,7 @@ fn config_toml_has_every_option_with_a_comment() {
             };
             let at = lines[range.clone()]
                 .iter()
-                .position(|line| is_option(&line));
+                .position(|line| is_option(line));
             let at = at.unwrap_or_else(|| panic!("config.toml lacks {key} in {header}"));
             assert!(
                 is_explained(&lines, range.start + at),
