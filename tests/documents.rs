@@ -163,9 +163,7 @@ fn config_toml_has_every_option_with_a_comment() {
                     .strip_prefix(&*key)
                     .is_some_and(|rest| rest.trim_start().starts_with('='))
             };
-            let at = lines[range.clone()]
-                .iter()
-                .position(|line| is_option(line));
+            let at = lines[range.clone()].iter().position(|line| is_option(line));
             let at = at.unwrap_or_else(|| panic!("config.toml lacks {key} in {header}"));
             assert!(
                 is_explained(&lines, range.start + at),
