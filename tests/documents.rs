@@ -110,7 +110,7 @@ fn section(lines: &[&str], header: &str) -> std::ops::Range<usize> {
             at.unwrap_or_else(|| panic!("no {header} in config.toml")) + 1
         }
     };
-    let length = lines[start..].iter().position(|line| is_header(line));
+    let length = lines[start..].iter().position(is_header);
     start..length.map_or(lines.len(), |length| start + length)
 }
 
@@ -163,7 +163,7 @@ fn config_toml_has_every_option_with_a_comment() {
                     .strip_prefix(&*key)
                     .is_some_and(|rest| rest.trim_start().starts_with('='))
             };
-            let at = lines[range.clone()].iter().position(|line| is_option(line));
+            let at = lines[range.clone()].iter().position(is_option);
             let at = at.unwrap_or_else(|| panic!("config.toml lacks {key} in {header}"));
             assert!(
                 is_explained(&lines, range.start + at),
@@ -298,4 +298,68 @@ fn every_link_of_the_documents_leads_somewhere() {
 fn the_shipped_configuration_has_no_problem() {
     let (code, text) = otatree(&["check", "--config", "config.toml"]);
     assert_eq!((code, text.as_str()), (Some(0), "no problems\n"));
+}
+
+/// What a unit file says under a key; the last one counts.
+fn said<'a>(unit: &'a str, key: &str) -> &'a str {
+    let mut lines = unit.lines().rev();
+    let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap_or_else(|| panic!("the unit does not say {key}"))
+}
+
+#[test]
+fn the_unit_fits_the_defaults() {
+    let unit = read("systemd/otatree.service");
+    let limits = Config::parse(LISTEN, Path::new("/")).unwrap().limits;
+    let seconds = |key: &str| -> u64 { said(&unit, key).trim_end_matches('s').parse().unwrap() };
+    assert!(
+        seconds("TimeoutStopSec") > limits.drain.as_secs(),
+        "downloads may finish"
+    );
+    let files: usize = said(&unit, "LimitNOFILE").parse().unwrap();
+    assert!(
+        files > 2 * limits.connections,
+        "a socket and a file for every connection"
+    );
+    assert_eq!(said(&unit, "RestartPreventExitStatus"), "78");
+    let wrong = otatree(&["check", "--config", "no/such.toml"]);
+    assert_eq!(wrong.0, Some(78), "{}", wrong.1);
+}
+
+#[test]
+fn systemd_understands_the_units() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = read("systemd/otatree.service");
+    let program = env!("CARGO_BIN_EXE_otatree");
+    fs::write(
+        folder.path().join("otatree.service"),
+        unit.replace("/usr/local/bin/otatree", program),
+    )
+    .unwrap();
+    fs::write(
+        folder.path().join("otatree.socket"),
+        read("systemd/otatree.socket"),
+    )
+    .unwrap();
+    let output = Command::new("systemd-analyze")
+        .args([
+            "verify",
+            "--man=no",
+            "./otatree.service",
+            "./otatree.socket",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .expect("systemd-analyze: run the tests with tests/run, which installs it");
+    let text = String::from_utf8_lossy(&output.stderr);
+    // Units of this machine have warnings of their own.
+    let ours: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("otatree"))
+        .collect();
+    assert!(
+        output.status.success() && ours.is_empty(),
+        "{} {text}",
+        output.status
+    );
 }
