@@ -11,9 +11,6 @@ mod clients;
 mod decision;
 mod documents;
 mod files;
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-
-mod clients;
 mod fleet;
 mod formats;
 mod house;
@@ -28,7 +25,6 @@ mod ranges;
 mod real_clients;
 mod snapshot;
 mod stop;
-mod real_clients;
 mod tls_room;
 mod tools;
 mod withheld;
