@@ -1,14 +1,18 @@
 //! The server ends in order: what runs may finish, what is idle is closed at once.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::client::{LARGE, NODE, SLOW, ask, is_closed, path};
+use crate::client::{LARGE, NODE, SLOW, ask, connect_slow, is_closed, path, request};
 use crate::house::{House, image32, wait_until};
 use otatree::doors::probes::DRAINING;
 use otatree::firmware::forge::Esp32;
 use otatree::server::Ended;
+
+trait ReadWrite: Read + Write {}
+
+impl<T: Read + Write> ReadWrite for T {}
 
 fn large() -> Vec<u8> {
     Esp32 {
@@ -36,6 +40,38 @@ fn a_running_download_is_finished() {
     assert!(got.ends_with(&image));
     drop(stream);
     assert_eq!(stopper.join().unwrap(), Some(Ended::Drained));
+}
+
+#[test]
+fn a_running_download_on_a_kept_connection_is_finished_and_the_connection_closed() {
+    let image = large();
+    for secure in [false, true] {
+        let mut house = House::with(&format!("[limits]\n{SLOW}"));
+        house.offer(&image);
+        let slow = connect_slow(if secure { house.https } else { house.http });
+        let mut stream: Box<dyn ReadWrite> = match secure {
+            true => Box::new(house.connect_tls_over(slow)),
+            false => Box::new(slow),
+        };
+        let text = request(&path(NODE), "HTTP/1.1", &[]);
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut got = vec![0; 9000];
+        stream.read_exact(&mut got).unwrap();
+        let address = house.http;
+        let stopper = std::thread::spawn(move || house.stop());
+        wait_until("nobody is let in any more", || {
+            TcpStream::connect(address).is_err()
+        });
+        let end = stream.read_to_end(&mut got);
+        assert!(
+            got.ends_with(&image),
+            "secure: {secure}, {end:?}, {}",
+            got.len()
+        );
+        end.unwrap();
+        drop(stream);
+        assert_eq!(stopper.join().unwrap(), Some(Ended::Drained));
+    }
 }
 
 #[test]
