@@ -42,6 +42,7 @@ pub struct House {
     pub https: SocketAddr,
     pub root_pem: String,
     pub tls: Tls,
+    #[allow(dead_code, reason = "for tests of the tree")]
     pub tree: Tree,
     pub desk: Arc<Desk>,
     pub board: Arc<Board>,

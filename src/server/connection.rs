@@ -13,18 +13,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{StatusCode, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::{Error as TlsFault, PeerIncompatible};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::LimitsConfig;
 use crate::http::{Answer, Records, Reply, Request, Wire, text};
 
+use super::deadline::Deadline;
 use super::linger::linger;
 use super::proxy::{self, Said};
 use super::transport::{Stream, Transport};
@@ -56,13 +55,15 @@ async fn converse(
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let limits = shared.limits.load_full();
+    let deadline = shared.deadlines.begin(limits.handshake);
     if proxy_protocol {
         if !proxy::is_trusted(peer, &shared.trusted.load()) {
             tracing::info!(%peer, "refused: it is not in trusted_proxies");
             return Ok(());
         }
         let said = tokio::select! {
-            said = timeout(limits.handshake, proxy::read(&mut stream)) => said??,
+            said = proxy::read(&mut stream) => said?,
+            () = deadline.passed() => return Err(io::ErrorKind::TimedOut.into()),
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         };
         if let Said::Client(client) = said {
@@ -73,7 +74,10 @@ async fn converse(
         Some(tls_room) if tls => {
             // Boxed, so that the room of a handshake is given back and not kept by every slow reader.
             let shaking = Box::pin(shake_hands(stream, tls_room, peer, &mut stopping));
-            let tls = timeout(limits.handshake, shaking).await??;
+            let tls = tokio::select! {
+                tls = shaking => tls?,
+                () = deadline.passed() => return Err(io::ErrorKind::TimedOut.into()),
+            };
             let alpn = tls.get_ref().1.alpn_protocol().is_some();
             (Stream::Tls(Box::new(tls)), alpn)
         }
@@ -86,9 +90,10 @@ async fn converse(
         Records::Middle
     };
     let wire = Wire::new(peer, tls, records);
-    let transport = Transport::new(stream, wire.clone());
+    deadline.set(limits.head);
+    let transport = Transport::new(stream, wire.clone(), deadline.clone(), limits.head);
     // The receiver lives until this connection is over: the server's end waits for the last one.
-    let left = speak_http(transport, &wire, shared, &limits, &mut stopping).await;
+    let left = speak_http(transport, &wire, shared, &deadline, &mut stopping).await;
     if let Ok(Some(stream)) = left {
         let complete = Box::pin(linger(stream, limits.dead_peer)).await;
         wire.end(complete);
@@ -141,14 +146,12 @@ async fn speak_http(
     transport: Transport,
     wire: &Arc<Wire>,
     shared: &Arc<Shared>,
-    limits: &LimitsConfig,
+    deadline: &Deadline,
     stopping: &mut watch::Receiver<bool>,
 ) -> io::Result<Option<Stream>> {
-    let head_size = usize::try_from(limits.head_size.as_u64()).unwrap_or(usize::MAX);
+    let head_size = shared.limits.load().head_size.as_u64();
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(head_size)
+        .max_buf_size(usize::try_from(head_size).unwrap_or(usize::MAX))
         .serve_connection(
             TokioIo::new(transport),
             Conversation {
@@ -170,15 +173,17 @@ async fn speak_http(
             }
         });
         tokio::select! {
-            result = serve => break result,
+            biased;
+            result = serve => break result.map_err(io::Error::other),
             _ = stopping.wait_for(|stop| *stop), if !ending => ending = true,
+            // Silence after a download: what left last may still be on its way to a slow reader.
+            () = deadline.passed() => break match wire.delivers() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::TimedOut.into()),
+            },
         }
     };
-    match result {
-        // Silence after a download: what left last may still be on its way to a slow reader.
-        Err(error) if error.is_timeout() && wire.delivers() => {}
-        result => result.map_err(io::Error::other)?,
-    }
+    result?;
     let mut transport = connection.into_parts().io.into_inner();
     if wire.delivers() {
         return Ok(Some(transport.into_stream()));

@@ -5,6 +5,7 @@
 //! | `listen` | binding, or taking what systemd bound |
 //! | `accept` | the accept loops: never a handshake in them |
 //! | `connection` | one connection from PROXY header to the last byte |
+//! | `deadline` | one clock for all connections |
 //! | `transport` | small TLS records, bounded buffers |
 //! | `linger` | whether the peer got the last byte |
 //! | `proxy` | PROXY protocol v2 and X-Forwarded-For |
@@ -12,6 +13,7 @@
 
 mod accept;
 mod connection;
+mod deadline;
 mod linger;
 mod listen;
 pub mod proxy;
@@ -30,6 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::LimitsConfig;
 use crate::http::{HttpDoor, Wire};
 
+use deadline::Deadlines;
 pub use listen::{ListenError, Listener, bind};
 use tls::Tls;
 
@@ -41,6 +44,7 @@ pub struct Shared {
     trusted: ArcSwap<Vec<IpNet>>,
     connections: Arc<Semaphore>,
     open: AtomicUsize,
+    deadlines: Arc<Deadlines>,
     /// Downloads under way, to know when each has to be content with less kernel memory.
     downloads: AtomicUsize,
 }
@@ -63,6 +67,7 @@ impl Shared {
             limits: ArcSwap::from_pointee(limits),
             trusted: ArcSwap::from_pointee(trusted),
             open: AtomicUsize::new(0),
+            deadlines: Deadlines::new(),
             downloads: AtomicUsize::new(0),
         })
     }
@@ -106,12 +111,16 @@ pub async fn run(
         .into_iter()
         .map(|listener| tokio::spawn(accept::accept(listener, shared.clone(), stopping.clone())))
         .collect();
+    let clock = shared.deadlines.clone();
+    let tick = tick(&shared.limits.load());
+    let ticking = tokio::spawn(async move { clock.tick(tick).await });
     end.await;
     // Every loop and connection holds a receiver; an error would mean that there is none left.
     let _ = stop.send(true);
     drop(stopping);
     let drain = shared.limits.load().drain;
     let all_gone = tokio::time::timeout(drain, stop.closed()).await;
+    ticking.abort();
     for task in &loops {
         task.abort();
     }
@@ -119,6 +128,12 @@ pub async fn run(
         Ok(()) => Ended::Drained,
         Err(_) => Ended::CutOff(shared.open()),
     }
+}
+
+/// How exactly deadlines are kept: to a tenth of the shortest, and never more than four times a second.
+fn tick(limits: &LimitsConfig) -> Duration {
+    let shortest = limits.handshake.min(limits.head);
+    (shortest / 10).clamp(Duration::from_millis(5), Duration::from_millis(250))
 }
 
 /// A pause after the kernel refused a connection: out of descriptors or memory, it will not be better at once.

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::http::Wire;
+
+use super::deadline::Deadline;
 
 /// What is encrypted ahead for a reader of unknown speed, and at most for a fast one. Each slow reader costs the first.
 const BATCH: (usize, usize) = (4 * 1024, 64 * 1024);
@@ -42,15 +45,35 @@ pub struct Transport {
     stream: Stream,
     wire: Arc<Wire>,
     batch: usize,
+    deadline: Arc<Deadline>,
+    /// How long the client may be silent after an answer.
+    silence: Duration,
 }
 
 impl Transport {
     /// A stream and the part of it that doors see.
-    pub const fn new(stream: Stream, wire: Arc<Wire>) -> Self {
+    pub const fn new(
+        stream: Stream,
+        wire: Arc<Wire>,
+        deadline: Arc<Deadline>,
+        silence: Duration,
+    ) -> Self {
         Self {
             stream,
             wire,
             batch: BATCH.0,
+            deadline,
+            silence,
+        }
+    }
+
+    /// Bytes of an answer left: while it is a download, only the kernel judges the peer.
+    fn wrote(&self, bytes: usize) {
+        self.wire.wrote(bytes);
+        if self.wire.is_sending() {
+            self.deadline.never();
+        } else {
+            self.deadline.set(self.silence);
         }
     }
 
@@ -117,7 +140,7 @@ impl AsyncWrite for Transport {
             Stream::Tls(_) => ready!(this.write_tls(cx, bytes)),
         };
         if let Ok(bytes) = written {
-            this.wire.wrote(bytes);
+            this.wrote(bytes);
         }
         Poll::Ready(written)
     }
@@ -140,7 +163,7 @@ impl AsyncWrite for Transport {
             // Plain text has no records: head and body may leave together.
             let written = ready!(Pin::new(tcp).poll_write_vectored(cx, pieces));
             if let Ok(bytes) = written {
-                this.wire.wrote(bytes);
+                this.wrote(bytes);
             }
             return Poll::Ready(written);
         }
