@@ -15,6 +15,7 @@ use otatree::server::tls::{Tls, arduino_lines};
 use otatree::server::{self, Ended, Listener, Shared};
 use otatree::tree::Tree;
 use sd_notify::NotifyState;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, log, settings};
@@ -28,10 +29,16 @@ pub fn run(path: &Path, level: Option<Level>) -> anyhow::Result<Exit> {
     log::start(&config.log, level);
     let _lock = lock_state(&config.state.dir)?;
     let tls = open_tls(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(serve(path, config, tls))
+    runtime()?.block_on(serve(path, config, tls))
+}
+
+/// One thread on one core: nothing to steal, nobody to wake.
+fn runtime() -> std::io::Result<Runtime> {
+    let mut builder = match std::thread::available_parallelism() {
+        Ok(cores) if cores.get() == 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// A second server on one state folder would write over the first one's shoulder.

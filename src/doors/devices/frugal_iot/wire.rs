@@ -30,10 +30,10 @@ pub struct Heard {
     pub records: Records,
 }
 
-const PREFIXES: [(&str, DeviceFamily); 3] = [
-    ("x-esp8266-", DeviceFamily::Esp8266),
-    ("x-esp32-", DeviceFamily::Esp32),
-    ("x--", DeviceFamily::Pico),
+const PREFIXES: [(&[u8], DeviceFamily); 3] = [
+    (b"x-esp8266-", DeviceFamily::Esp8266),
+    (b"x-esp32-", DeviceFamily::Esp32),
+    (b"x--", DeviceFamily::Pico),
 ];
 
 /// What updaters call themselves, besides their headers.
@@ -97,12 +97,10 @@ pub fn hear(headers: &HeaderMap) -> Heard {
         family.hear(Ok::<_, ()>(named));
     }
     for (name, value) in headers {
-        if !name.as_str().starts_with("x-") {
-            continue;
-        }
-        let Some((prefix, named)) = PREFIXES
+        let name = name.as_str().as_bytes();
+        let Some((said, named)) = PREFIXES
             .into_iter()
-            .find(|(prefix, _)| name.as_str().starts_with(prefix))
+            .find_map(|(prefix, family)| Some((name.strip_prefix(prefix)?, family)))
         else {
             continue;
         };
@@ -112,15 +110,15 @@ pub fn hear(headers: &HeaderMap) -> Heard {
             continue;
         }
         let text = || std::str::from_utf8(value).ok();
-        match &name.as_str()[prefix.len()..] {
-            "sketch-md5" => md5.hear(Md5::parse(value)),
-            "sketch-sha256" => sha256.hear(Sha256::parse(value)),
-            "free-space" => visit.free_space = text().and_then(|text| text.parse().ok()),
-            "chip-size" => visit.chip_size = text().and_then(|text| text.parse().ok()),
-            "version" => visit.version = text().map(Into::into),
-            "sta-mac" => visit.hardware = text().map(Into::into),
-            "chip-id" if visit.hardware.is_none() => visit.hardware = text().map(Into::into),
-            "mode" => mode.hear(mode_of(value)),
+        match said {
+            b"sketch-md5" => md5.hear(Md5::parse(value)),
+            b"sketch-sha256" => sha256.hear(Sha256::parse(value)),
+            b"free-space" => visit.free_space = text().and_then(|text| text.parse().ok()),
+            b"chip-size" => visit.chip_size = text().and_then(|text| text.parse().ok()),
+            b"version" => visit.version = text().map(Into::into),
+            b"sta-mac" => visit.hardware = text().map(Into::into),
+            b"chip-id" if visit.hardware.is_none() => visit.hardware = text().map(Into::into),
+            b"mode" => mode.hear(mode_of(value)),
             _ => {}
         }
     }
