@@ -64,10 +64,8 @@ fn open_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     let Some(settings) = settings::tls(config) else {
         return Ok(None);
     };
-    let (tls, warnings) = Tls::open(settings, SystemTime::now())?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
+    // The warnings come again at the first look for renewed certificates, a moment later: then there is a board.
+    let (tls, _) = Tls::open(settings, SystemTime::now())?;
     for certificate in tls.summary(SystemTime::now()) {
         tracing::info!(
             path = %certificate.path.display(), names = certificate.names.join(" "), days_left = certificate.days_left,
@@ -163,8 +161,16 @@ impl Running {
         notify(&[NotifyState::Ready]);
     }
 
-    fn obey(&mut self, config: Config) {
+    fn obey(&mut self, mut config: Config) {
         self.board.trouble("config", None);
+        let later = stay(&self.config, &mut config);
+        if !later.is_empty() {
+            let sections = later.join(" ");
+            tracing::warn!(
+                sections,
+                "changes in these sections count at the next start"
+            );
+        }
         self.desk.obey(settings::rules(&config));
         self.shared
             .obey(config.limits.clone(), config.trusted_proxies.clone());
@@ -183,6 +189,12 @@ impl Running {
         match tls.reload_settings(settings, SystemTime::now()) {
             Ok(reloaded) => {
                 self.board.trouble("certificates", None);
+                let warnings: Vec<String> =
+                    reloaded.warnings.iter().map(ToString::to_string).collect();
+                self.board.trouble(
+                    "certificate-warnings",
+                    (!warnings.is_empty()).then(|| warnings.join("; ")),
+                );
                 for path in reloaded.changed {
                     tracing::info!(path = %path.display(), "certificate reloaded");
                 }
@@ -196,6 +208,30 @@ impl Running {
             }
         }
     }
+}
+
+/// What only a start can take over stays as it is, and its sections are named. Another state folder would be another
+/// private root, which no device trusts.
+fn stay(old: &Config, new: &mut Config) -> Vec<&'static str> {
+    let changed = [
+        ("[tree]", old.tree != new.tree),
+        ("[state]", old.state != new.state),
+        ("[[listen]]", old.listen != new.listen),
+        ("[log]", old.log != new.log),
+        ("[doors]", old.doors != new.doors),
+        (
+            "[limits] connections",
+            old.limits.connections != new.limits.connections,
+        ),
+    ];
+    new.tree.clone_from(&old.tree);
+    new.state.clone_from(&old.state);
+    new.listen.clone_from(&old.listen);
+    new.log.clone_from(&old.log);
+    new.doors.clone_from(&old.doors);
+    new.limits.connections = old.limits.connections;
+    let later = changed.into_iter().filter(|(_, changed)| *changed);
+    later.map(|(name, _)| name).collect()
 }
 
 fn watchdog_every() -> Duration {

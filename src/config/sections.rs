@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer};
 
 /// `[tree]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TreeConfig {
     /// The root.
@@ -51,7 +51,7 @@ impl Default for TreeConfig {
 }
 
 /// `[state]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
     /// Identity, caches, kept images.
@@ -70,7 +70,7 @@ impl Default for StateConfig {
 }
 
 /// `[[listen]]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenConfig {
     /// Address and port; `[::]` is IPv6 and IPv4.
@@ -84,7 +84,7 @@ pub struct ListenConfig {
 }
 
 /// `[tls]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// PEM chain, leaf first; with `key`.
@@ -115,7 +115,7 @@ impl Default for TlsConfig {
 }
 
 /// `[[tls.more]]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairConfig {
     /// PEM chain, leaf first.
@@ -125,7 +125,7 @@ pub struct PairConfig {
 }
 
 /// `[guards]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardsConfig {
     /// Complete downloads without effect after which an image is held; 0 is off.
@@ -140,7 +140,7 @@ impl Default for GuardsConfig {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Connections at once; further ones wait in the kernel's queue.
@@ -188,7 +188,7 @@ impl Default for LimitsConfig {
 }
 
 /// `[log]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// What is worth a line.
@@ -233,7 +233,7 @@ pub enum LogFormat {
 }
 
 /// `[doors]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DoorsConfig {
     /// Frugal-IoT and all Arduino updaters.
@@ -241,7 +241,7 @@ pub struct DoorsConfig {
 }
 
 /// `[doors.frugal_iot]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FrugalIotConfig {
     /// The door is open.
