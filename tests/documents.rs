@@ -363,3 +363,35 @@ fn systemd_understands_the_units() {
         output.status
     );
 }
+
+#[test]
+fn the_log_lines_of_the_documents_are_the_programs() {
+    fn sources(folder: &Path, all: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, all);
+            } else {
+                all.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut program = String::new();
+    sources(&root().join("src"), &mut program);
+    let page = read("docs/operating.md");
+    let log = page.split("## The log\n").nth(1).unwrap();
+    let log = log.split("\n## ").next().unwrap();
+    let lines = log.lines().filter(|line| line.starts_with("| `"));
+    let mut seen = 0;
+    for line in lines.flat_map(|line| quoted(line.split(" | ").next().unwrap())) {
+        for part in line
+            .split('…')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            assert!(program.contains(part), "no log line says {part:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
