@@ -142,6 +142,10 @@ impl Program {
 
     /// The addresses of HTTP and HTTPS, as it said them.
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        // It may say READY to systemd before its log was read here.
+        wait_until("it says where it listens", || {
+            self.lines("\"listening\"").len() >= 2
+        });
         let listening = |tls: bool| {
             self.lines("\"listening\"")
                 .iter()
