@@ -155,7 +155,10 @@ impl Running {
             Ok(config) => self.obey(config),
             Err(error) => self.board.trouble(
                 "config",
-                Some(format!("{error}; the old configuration stays")),
+                Some(format!(
+                    "{:#}; the old configuration stays",
+                    anyhow::Error::from(error)
+                )),
             ),
         }
         notify(&[NotifyState::Ready]);

@@ -12,7 +12,7 @@ use super::Config;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not there or cannot be read.
-    #[error("{path}: {source}; give another one with --config FILE")]
+    #[error("cannot read {path}: correct the path, or give another one with --config FILE")]
     Unreadable {
         /// The file.
         path: PathBuf,
