@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use crate::clients::needed;
+use crate::clients::{Call, Chip, needed};
 use crate::house::{House, image8266, wait_until};
 use crate::program::Place;
 
@@ -165,6 +165,9 @@ fn who_shares_no_version_with_us_is_in_the_log_and_probes_are_not() {
         &["-CAfile", "/dev/null", "-verify_return_error"],
     );
     s_client(https.port(), &["-alpn", "h2"]);
+    Call::get(Chip::Esp8266, https, "/", &[])
+        .flag("mfln-probe")
+        .run();
     let before = program.lines("").len();
 
     let said = s_client(https.port(), &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);

@@ -131,3 +131,23 @@ fn a_probe_for_max_fragment_length_leaves_nothing_behind() {
         304
     );
 }
+
+#[test]
+fn an_image_that_is_read_as_it_is_sent_fits_the_records_and_is_counted() {
+    let image = mebibyte8266();
+    let house = House::patient("settle = \"0s\"\nquiet = \"0s\"\nmemory = \"1 KiB\"", "");
+    house.put("dev/key/firmware.bin", &image);
+    house.wait_served(NODE, &image);
+    for _ in 0..3 {
+        let report = Call::poll(Chip::Esp8266, &house, NODE, &old())
+            .with("in", 512)
+            .with("end", "fin")
+            .run();
+        report.brought(&image);
+        assert!(report.number("max_record_plaintext") <= 512, "{report:?}");
+        assert!(report.number("first_body_record_bytes") >= 4, "{report:?}");
+        wait_until("no connection is left", || house.shared.open() == 0);
+    }
+    let fourth = Call::poll(Chip::Esp8266, &house, NODE, &old()).run();
+    assert_eq!(fourth.answer(), (304, "held does-not-stick"));
+}
