@@ -102,17 +102,19 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
         board,
     };
 
-    let (mut hangup, mut term) = (
-        signal(SignalKind::hangup())?,
-        signal(SignalKind::terminate())?,
-    );
+    // Heard from here on: none is lost, whenever it comes.
+    let mut signals = Signals {
+        hangup: signal(SignalKind::hangup())?,
+        term: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
     let listeners = server::bind(&running.config.listen, &running.config.limits)?;
     greet(&running, &listeners);
     notify(&[NotifyState::Ready]);
     let shared = running.shared.clone();
     let board = running.board.clone();
     let ended = server::run(listeners, shared, async {
-        running.until_told(path, &mut hangup, &mut term).await;
+        running.until_told(path, &mut signals).await;
         board.progress(
             probes::DRAINING,
             Some("the server ends; running downloads may finish".to_owned()),
@@ -130,16 +132,22 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
     Ok(Exit::Ok)
 }
 
+struct Signals {
+    hangup: Signal,
+    term: Signal,
+    interrupt: Signal,
+}
+
 impl Running {
     /// Reloads, pats the watchdog, and returns when the server is to end.
-    async fn until_told(&mut self, path: &Path, hangup: &mut Signal, term: &mut Signal) {
+    async fn until_told(&mut self, path: &Path, signals: &mut Signals) {
         let mut watchdog = tokio::time::interval(watchdog_every());
         let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.reload(path),
-                _ = term.recv() => return tracing::info!("SIGTERM: no new connections"),
-                _ = tokio::signal::ctrl_c() => return tracing::info!("SIGINT: no new connections"),
+                _ = signals.hangup.recv() => self.reload(path),
+                _ = signals.term.recv() => return tracing::info!("SIGTERM: no new connections"),
+                _ = signals.interrupt.recv() => return tracing::info!("SIGINT: no new connections"),
                 _ = watchdog.tick() => notify(&[NotifyState::Watchdog]),
                 _ = certificates.tick() => self.reload_certificates(),
             }
