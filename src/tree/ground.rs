@@ -14,10 +14,16 @@ impl Keeper {
                 "the root of the tree {} cannot be read ({error}); what was read before is served on",
                 self.settings.root.display()
             )),
-            Ok(found) if self.root.as_ref() == Some(&found) => {}
+            Ok(found) if self.root.as_ref() == Some(&found) => {
+                if self.lost && !is_empty(&found) {
+                    // It is back, with the watches it had; what happened meanwhile is found by a look.
+                    self.found_again();
+                    self.sweep_all();
+                }
+            }
             Ok(found) if self.catalog.complete && is_empty(&found) => self.shout(empty(&self.settings.root)),
             Ok(found) => {
-                self.board.trouble("tree", None);
+                self.found_again();
                 self.adopt(found);
             }
         }
@@ -29,7 +35,13 @@ impl Keeper {
             .is_ok_and(|found| self.root.as_ref() == Some(&found) && !is_empty(&found))
     }
 
-    pub(super) fn shout(&self, text: String) {
+    pub(super) fn found_again(&mut self) {
+        self.lost = false;
+        self.board.trouble("tree", None);
+    }
+
+    pub(super) fn shout(&mut self, text: String) {
+        self.lost = true;
         self.board.trouble("tree", Some(text));
     }
 

@@ -46,8 +46,8 @@ struct Queues {
     urgent: VecDeque<Arc<Path>>,
     background: VecDeque<Arc<Path>>,
     jobs: HashMap<Arc<Path>, Job>,
-    /// Under examination now.
-    in_hand: Vec<Job>,
+    /// Under examination, or examined and not heard of yet.
+    in_hand: HashMap<Arc<Path>, Job>,
     closed: bool,
 }
 
@@ -83,9 +83,7 @@ impl Hasher {
                     be_nice();
                     while let Some(job) = next(&shared) {
                         examined.fetch_add(1, Ordering::Relaxed);
-                        let result = examine(job.clone(), largest);
-                        lock(&shared.0).in_hand.retain(|other| *other != job);
-                        done(result);
+                        done(examine(job, largest));
                     }
                 })?;
         }
@@ -96,7 +94,7 @@ impl Hasher {
     pub fn push(&self, job: Job, urgent: bool) {
         let (queues, wake) = &*self.shared;
         let mut queues = lock(queues);
-        if queues.in_hand.contains(&job) {
+        if queues.in_hand.get(&job.rel) == Some(&job) {
             return;
         }
         let rel = job.rel.clone();
@@ -114,6 +112,14 @@ impl Hasher {
     #[must_use]
     pub fn examined(&self) -> Arc<AtomicU64> {
         self.examined.clone()
+    }
+
+    /// Says that the result of a job was heard: the same job may be given again.
+    pub fn heard(&self, job: &Job) {
+        let mut queues = lock(&self.shared.0);
+        if queues.in_hand.get(&job.rel) == Some(job) {
+            queues.in_hand.remove(&job.rel);
+        }
     }
 
     /// Files that wait.
@@ -151,7 +157,7 @@ fn next(shared: &(Mutex<Queues>, Condvar)) -> Option<Job> {
             // An entry without a job was overtaken by its urgent twin.
             Some(rel) => {
                 if let Some(job) = queues.jobs.remove(&rel) {
-                    queues.in_hand.push(job.clone());
+                    queues.in_hand.insert(rel, job.clone());
                     return Some(job);
                 }
             }

@@ -74,6 +74,8 @@ pub struct Verdict {
     pub wake: Option<Duration>,
     /// The chosen file is missing: the clock of the removal runs.
     pub gone: bool,
+    /// All files were compared. Otherwise what was offered before only stays, and the others have not lost against it.
+    pub chosen: bool,
     /// What a person should know.
     pub problems: Vec<Problem>,
 }
@@ -85,6 +87,7 @@ impl Verdict {
             wants: Vec::new(),
             wake: None,
             gone: false,
+            chosen: false,
             problems: Vec::new(),
         }
     }
@@ -152,6 +155,7 @@ pub fn judge(sight: &Sight<'_>, patience: Patience) -> Verdict {
     let chosen = choose(sight, &best);
     let mut verdict = offer(sight, patience, chosen);
     verdict.wants = wants;
+    verdict.chosen = true;
     if best.len() > 1 {
         verdict.problems.push(several(sight.path, &best, chosen));
     }
@@ -385,3 +389,7 @@ pub fn rivals(known: &[Sha256], files: &[Known]) -> Box<[Sha256]> {
     all.drain(..all.len().saturating_sub(RIVALS));
     all.into()
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

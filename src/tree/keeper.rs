@@ -87,6 +87,8 @@ pub(super) struct Keeper {
     pub linked: HashSet<PathBuf>,
     pub changed: bool,
     pub problems: usize,
+    /// The root is gone or empty, and that was said.
+    pub lost: bool,
     pub sweeping: bool,
     /// The files of the first scan are being examined.
     pub examining_all: bool,
@@ -127,6 +129,7 @@ impl Keeper {
             linked: HashSet::new(),
             changed: false,
             problems: 0,
+            lost: false,
             sweeping: false,
             examining_all: true,
             urgent: false,

@@ -75,7 +75,7 @@ impl Keeper {
                 self.shout(ground::empty(&self.settings.root));
                 return;
             }
-            self.board.trouble("tree", None);
+            self.found_again();
         }
         let before = self.catalog.at(rel).cloned().unwrap_or_default();
         let first = before.inode == 0;
@@ -105,7 +105,8 @@ impl Keeper {
         let files = self.accept_files(rel, &before, files);
         let same = files.len() == before.files.len()
             && files.iter().zip(&before.files).all(|(new, old)| {
-                (&new.name, new.stamp, &new.beside) == (&old.name, old.stamp, &old.beside)
+                (&new.name, new.stamp, &new.beside, new.renamed)
+                    == (&old.name, old.stamp, &old.beside, old.renamed)
             });
         // What comes back after it was gone has to be quiet like anything that changed.
         if !same && (!first || self.restless.contains_key(rel)) {

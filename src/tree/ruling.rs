@@ -18,6 +18,7 @@ impl Keeper {
     /// A file was examined: the result is taken if it is still about the file that is there.
     pub(super) fn examined(&mut self, examined: Examined) {
         let Examined { job, outcome, racy } = examined;
+        self.hasher.heard(&job);
         let (Some(rel), Some(name)) = (
             job.rel.parent(),
             job.rel.file_name().and_then(|name| name.to_str()),
@@ -174,7 +175,7 @@ impl Keeper {
                 memory.before[place(kind)] = Some(before);
             }
         }
-        if let Candidate::Offered(offer) = &verdict.candidate {
+        if let (Candidate::Offered(offer), true) = (&verdict.candidate, verdict.chosen) {
             self.remember_choice(rel, folder, kind, offer);
         }
         if *old == verdict.candidate {

@@ -165,3 +165,50 @@ fn remote(path: &Path) -> Option<&'static str> {
         .find(|(magic, _)| *magic == kind)
         .map(|(_, name)| *name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::Error;
+
+    #[test]
+    fn a_limit_of_the_kernel_names_the_sysctl_that_cures_it() {
+        let instances = std::io::Error::from(rustix::io::Errno::MFILE);
+        for error in [
+            Error::new(ErrorKind::MaxFilesWatch),
+            Error::new(ErrorKind::Io(instances)),
+        ] {
+            assert_eq!(trouble(&error), Trouble::Limit);
+        }
+        let text = Trouble::Limit.to_string();
+        assert!(
+            text.contains("sysctl fs.inotify.max_user_watches="),
+            "{text}"
+        );
+        let other = trouble(&Error::generic("odd"));
+        assert!(matches!(other, Trouble::Other(text) if text.contains("odd")));
+        assert!(Trouble::Remote("NFS").to_string().contains("[tree] poll"));
+    }
+
+    #[test]
+    fn readers_raise_nothing_and_an_overflow_is_heard() {
+        let event = |kind| notify::Event::new(kind);
+        let open = EventKind::Access(AccessKind::Open(notify::event::AccessMode::Any));
+        assert!(is_of_readers(&event(open)));
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(!is_of_readers(&event(written)));
+        let overflow = event(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(!is_of_readers(&overflow));
+    }
+
+    #[test]
+    fn past_a_limit_nothing_is_tried_until_the_next_sweep() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watches = Watches::start(folder.path(), |_| {});
+        assert!(watches.watch(folder.path()));
+        watches.trouble = Some(Trouble::Limit);
+        assert!(!watches.watch(folder.path()));
+        watches.try_again();
+        assert!(watches.watch(folder.path()) && watches.trouble().is_none());
+    }
+}
