@@ -22,7 +22,7 @@ fn examined(files: u64) -> House {
         let mut racy = false;
         let catalog = house.tree.catalog();
         catalog.visit(|_, folder| racy |= folder.files.iter().any(|file| file.racy));
-        !racy && lines(&house) > files as usize
+        !racy && lines(&house) as u64 > files
     });
     house
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -57,7 +57,7 @@ pub struct CheckedFile {
 }
 
 impl CheckedFile {
-    fn open(path: &PathBuf, stamp: Stamp) -> Result<Self, OpenError> {
+    fn open(path: &Path, stamp: Stamp) -> Result<Self, OpenError> {
         let file = read::open(path)?;
         let checked = Self { file, stamp };
         checked.check()?;

@@ -180,8 +180,10 @@ fn a_broken_file_of_the_best_rank_is_held_and_nothing_is_given_in_its_place() {
 #[test]
 fn a_file_that_cannot_prove_that_it_is_whole_needs_quiet_a_rename_or_a_sum() {
     let bare = opaque(file("a.bin", 1, 10));
-    let mut slot = Slot::default();
-    slot.files = vec![bare.clone()];
+    let mut slot = Slot {
+        files: vec![bare.clone()],
+        ..Slot::default()
+    };
     assert_eq!(
         slot.says(Duration::from_secs(29), Duration::ZERO),
         "held not-settled"
@@ -235,8 +237,8 @@ proptest! {
     ) {
         let files: Vec<Known> = times
             .iter()
-            .enumerate()
-            .map(|(n, time)| file(&format!("{n}.bin"), n as u8, *time))
+            .zip(0_u8..)
+            .map(|(time, n)| file(&format!("{n}.bin"), n, *time))
             .collect();
         let mut slot = Slot::of(&files);
         let choice = slot.says(LONG, Duration::ZERO);
@@ -273,10 +275,10 @@ proptest! {
         gone in 0..100_u64,
     ) {
         let mut slot = Slot::default();
-        for (n, rank) in ranks.into_iter().enumerate() {
+        for (n, rank) in (0_u8..).zip(ranks) {
             let name = ["firmware.bin".to_owned(), format!("{n}.ino.bin"), format!("{n}.bin")][rank].clone();
-            let sound = file(&name, n as u8, n as i64);
-            let outcome = match outcomes[n] {
+            let sound = file(&name, n, i64::from(n));
+            let outcome = match outcomes[usize::from(n)] {
                 0 => sound.outcome.clone(),
                 1 => Outcome::Pending,
                 2 => Outcome::Unreadable("why".into()),

@@ -3,7 +3,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `names` | what a file name means |
-//! | `read` | one folder off the disk |
+//! | `read`, `beside` | one folder off the disk, and the small files beside its images |
 //! | `judge` | which file of a slot is given, and whether it is now (pure) |
 //! | `catalog`, `shelf` | the immutable picture that readers share |
 //! | `keeper` | the one thread that changes the picture: what it knows, and the order of its work |
@@ -15,6 +15,7 @@
 //! | `kept` | copies of delivered images |
 //! | `problem` | what is wrong, with the cure |
 
+mod beside;
 mod bytes;
 mod catalog;
 mod digests;

@@ -1,26 +1,23 @@
 //! Reading one folder off the disk. A notification is a hint to look; this is the look.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use serde::Deserialize;
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
 use crate::firmware::{ANY_PROJECT, ImageKind, NodeId, Org, Stamp};
 
+use super::beside::read_beside;
 use super::catalog::Beside;
 use super::names::{self, Role};
 use super::problem::Problem;
 
 /// Folders below the root down to here are read: `<org>/<project>/<node>/<key>/`.
 pub const DEEPEST: usize = 4;
-
-/// Nobody writes more than this beside an image.
-const LARGEST_BESIDE: u64 = 64 * 1024;
 
 /// The root of the tree as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -376,54 +373,4 @@ fn gone_is_fine(error: io::Error) -> io::Result<()> {
     } else {
         Err(error)
     }
-}
-
-/// `<image>.toml`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Note {
-    title: Option<Box<str>>,
-    version: Option<Box<str>>,
-    description: Option<Box<str>>,
-}
-
-fn read_beside(folder: &Path, name: &str, beside: &mut Beside) -> Result<(), String> {
-    let path = folder.join(name);
-    let text = match fs::metadata(&path) {
-        Ok(meta) if meta.len() > LARGEST_BESIDE => {
-            return Err(format!(
-                "it has {} bytes, too many for what it is",
-                meta.len()
-            ));
-        }
-        Ok(_) => {
-            let mut text = String::new();
-            open(&path)
-                .and_then(|file| file.take(LARGEST_BESIDE).read_to_string(&mut text))
-                .map_err(|error| format!("it cannot be read ({error})"))?;
-            text
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("it cannot be read ({error})")),
-    };
-    // `md5sum` and `sha256sum` write the sum first, then the name.
-    let sum = text.split_whitespace().next().unwrap_or_default();
-    if name.ends_with(".md5") {
-        beside.md5 = Some(
-            sum.parse()
-                .map_err(|error| format!("it holds no MD5 sum ({error})"))?,
-        );
-    } else if name.ends_with(".sha256") {
-        beside.sha256 = Some(
-            sum.parse()
-                .map_err(|error| format!("it holds no SHA-256 sum ({error})"))?,
-        );
-    } else {
-        let note: Note =
-            toml::from_str(&text).map_err(|error| error.to_string().trim().replace('\n', " "))?;
-        beside.title = note.title;
-        beside.version = note.version;
-        beside.description = note.description;
-    }
-    Ok(())
 }
