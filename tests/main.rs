@@ -35,4 +35,5 @@ mod tree_memory;
 mod tree_removal;
 mod tree_root;
 mod tree_settle;
+mod tree_watch;
 mod withheld;
