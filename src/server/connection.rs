@@ -79,7 +79,7 @@ async fn converse(
                 () = deadline.passed() => return Err(io::ErrorKind::TimedOut.into()),
             };
             let alpn = tls.get_ref().1.alpn_protocol().is_some();
-            (Stream::Tls(Box::new(tls)), alpn)
+            (Stream::Tls(tls), alpn)
         }
         _ => (Stream::Plain(stream), false),
     };
@@ -109,7 +109,7 @@ async fn shake_hands(
     tls: &Tls,
     peer: IpAddr,
     stopping: &mut watch::Receiver<bool>,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<Box<TlsStream<TcpStream>>> {
     // Who said nothing yet need not be waited for when the server ends; who began is let through.
     let start = tokio::select! {
         start = LazyConfigAcceptor::new(Acceptor::default(), stream) => start,
@@ -120,6 +120,7 @@ async fn shake_hands(
     start
         .into_stream(config)
         .await
+        .map(Box::new)
         .inspect_err(|error| say_incompatible(error, peer))
 }
 

@@ -65,6 +65,8 @@ pub struct Digests {
     /// From the last run, until every folder was read once.
     old: HashMap<PathBuf, (ImageKind, Stamp, Outcome)>,
     choices: HashMap<(PathBuf, ImageKind), Choice>,
+    /// The file says what is known and nothing else, so it need not be written anew.
+    exact: bool,
 }
 
 impl Digests {
@@ -76,6 +78,7 @@ impl Digests {
             file: None,
             old: HashMap::new(),
             choices: HashMap::new(),
+            exact: false,
         };
         match digests.read() {
             Ok(0) => {}
@@ -98,12 +101,16 @@ impl Digests {
         if !serde_json::from_slice::<Head>(&line).is_ok_and(|head| head == HEAD) {
             return Err(io::Error::other("it is of another version"));
         }
-        let mut broken = 0;
+        let (mut lines, mut broken) = (0, 0);
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
+                // Fewer entries than lines: some are there twice.
+                self.exact = self.old.len() + self.choices.len() == lines;
                 return Ok(broken);
             }
+            // A last line without its end is none: what is appended would be joined to it.
+            lines += if line.ends_with(b"\n") { 1 } else { 2 };
             match serde_json::from_slice(&line) {
                 Ok(Line::Sound(path, kind, stamp, facts)) => {
                     self.old
@@ -156,8 +163,11 @@ impl Digests {
     fn append(&mut self, line: &Line) {
         let result = match &mut self.file {
             Some(file) => write_line(file, line),
-            // Nothing is appended before the file was written anew: its head may be another.
-            None => Ok(()),
+            // Nothing is appended before the first scan is over: the file may have to be written anew.
+            None => {
+                self.exact = false;
+                Ok(())
+            }
         };
         if let Err(error) = result {
             tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
@@ -175,19 +185,32 @@ impl Digests {
         }
     }
 
-    /// Forgets the last run.
-    pub fn forget(&mut self) {
+    /// Forgets the last run. Says whether its file still holds, line by line, what is known.
+    pub fn forget(&mut self) -> bool {
+        let all_taken = self.old.is_empty();
         self.old = HashMap::new();
+        all_taken && self.exact
     }
 
-    /// Writes the file anew from the catalogue, and appends to it from now on.
-    pub fn rewrite(&mut self, catalog: &Catalog) {
-        match self.write_anew(catalog) {
+    /// Appends to the file from now on: to the old one where it is `exact`, else to one made anew from the catalogue.
+    pub fn go_on(&mut self, exact: bool, catalog: &Catalog) {
+        let file = if exact {
+            self.append_to()
+        } else {
+            self.write_anew(catalog)
+        };
+        match file {
             Ok(file) => self.file = Some(file),
             Err(error) => {
                 tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
             }
         }
+    }
+
+    fn append_to(&self) -> io::Result<BufWriter<File>> {
+        Ok(BufWriter::new(
+            OpenOptions::new().append(true).open(&self.path)?,
+        ))
     }
 
     fn write_anew(&self, catalog: &Catalog) -> io::Result<BufWriter<File>> {
@@ -213,9 +236,7 @@ impl Digests {
         }
         file.flush()?;
         fs::rename(&new, &self.path)?;
-        Ok(BufWriter::new(
-            OpenOptions::new().append(true).open(&self.path)?,
-        ))
+        self.append_to()
     }
 }
 

@@ -100,6 +100,10 @@ impl Keeper {
     }
 
     pub(super) fn watch(&mut self, root: &Root, rel: &Path) -> bool {
+        // The first scan only reads: devices wait for it. The second one follows at once, and watches before it reads.
+        if !self.catalog.complete {
+            return false;
+        }
         let mut path = root.path.join(rel);
         if self.is_linked(rel) {
             // One inode has one watch and one name: that of the place the link leads to.

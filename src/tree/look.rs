@@ -1,4 +1,4 @@
-//! Looking at one folder: watch first, then read, then judge. Part of the keeper.
+//! Looking at one folder: watch first (after the first scan), then read, then judge. Part of the keeper.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,6 +135,9 @@ impl Keeper {
     /// A crowd of new folders is watched by one call, with all below them. "Watch first, then read" holds: each was
     /// there before the call, or its making is reported, and then it is watched and read once more.
     fn watch_together(&mut self, rel: &Path, before: &Folder, folders: &[(Box<str>, u64)]) {
+        if !self.catalog.complete {
+            return;
+        }
         let new: Vec<PathBuf> = folders
             .iter()
             .filter(|(name, _)| before.children.get(name).is_none_or(|old| !old.watched))

@@ -64,9 +64,11 @@ impl Keeper {
             problems = self.problems,
             "the tree is read"
         );
-        self.digests.forget();
+        let exact = self.digests.forget();
         if self.settings.live {
-            self.digests.rewrite(&self.catalog);
+            self.digests.go_on(exact, &self.catalog);
+            // What changed since a folder was read is found by the sweep that watches it.
+            self.sweep_all();
         }
     }
 
