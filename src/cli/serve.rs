@@ -234,6 +234,10 @@ fn stay(old: &Config, new: &mut Config) -> Vec<&'static str> {
             "[limits] connections",
             old.limits.connections != new.limits.connections,
         ),
+        (
+            "[limits] dead_peer",
+            old.limits.dead_peer != new.limits.dead_peer,
+        ),
     ];
     new.tree.clone_from(&old.tree);
     new.state.clone_from(&old.state);
@@ -241,6 +245,7 @@ fn stay(old: &Config, new: &mut Config) -> Vec<&'static str> {
     new.log.clone_from(&old.log);
     new.doors.clone_from(&old.doors);
     new.limits.connections = old.limits.connections;
+    new.limits.dead_peer = old.limits.dead_peer;
     let later = changed.into_iter().filter(|(_, changed)| *changed);
     later.map(|(name, _)| name).collect()
 }

@@ -59,29 +59,30 @@ impl Config {
         Ok(config)
     }
 
-    /// What parses but cannot be meant.
+    /// What parses but cannot be meant, all of it, a line each.
     fn check(&self) -> Result<(), String> {
+        let mut wrong: Vec<String> = Vec::new();
         if self.listen.is_empty() {
-            return Err("there is no [[listen]] section, so nobody could ask".to_owned());
+            wrong.push("there is no [[listen]] section, so nobody could ask".to_owned());
         }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
-            return Err("[tls] needs both certificate and key, or neither".to_owned());
+            wrong.push("[tls] needs both certificate and key, or neither".to_owned());
         }
         if self.tls.certificate.is_none() && !self.tls.more.is_empty() {
-            return Err("[[tls.more]] needs a first certificate in [tls]: the one for clients that name no host".to_owned());
+            wrong.push("[[tls.more]] needs a first certificate in [tls]: the one for clients that name no host".to_owned());
         }
         for (at, listen) in self.listen.iter().enumerate() {
             if self.listen[..at]
                 .iter()
                 .any(|other| other.address == listen.address && listen.address.port() != 0)
             {
-                return Err(format!(
+                wrong.push(format!(
                     "two [[listen]] sections have the address {}",
                     listen.address
                 ));
             }
             if listen.proxy_protocol && self.trusted_proxies.is_empty() {
-                return Err(format!(
+                wrong.push(format!(
                     "{} has proxy_protocol, but trusted_proxies is empty: nobody could connect",
                     listen.address
                 ));
@@ -92,26 +93,30 @@ impl Config {
             ("send_buffer", self.limits.send_buffer, ByteSize::kib(8)),
         ] {
             if size < least {
-                return Err(format!(
+                wrong.push(format!(
                     "[limits] {name} is {size}; at least {least} is needed"
                 ));
             }
         }
         if self.limits.connections == 0 {
-            return Err("[limits] connections is 0, so nobody could connect".to_owned());
+            wrong.push("[limits] connections is 0, so nobody could connect".to_owned());
         }
         if self.tree.sweep.is_zero() || self.tree.poll.is_zero() {
-            return Err("[tree] sweep and poll must be longer than 0s".to_owned());
+            wrong.push("[tree] sweep and poll must be longer than 0s".to_owned());
         }
         let prefix = &self.doors.frugal_iot.prefix;
         if prefix.parse::<Project>().is_err()
             || ["files", "healthz", "readyz"].contains(&prefix.as_str())
         {
-            return Err(format!(
+            wrong.push(format!(
                 "[doors.frugal_iot] prefix {prefix:?} is no free word: 1 to 64 of [A-Za-z0-9._-]"
             ));
         }
-        Ok(())
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join("\n"))
+        }
     }
 
     fn resolve(&mut self, base: &Path) {

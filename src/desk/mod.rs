@@ -6,7 +6,6 @@
 mod roster;
 mod talk;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -269,11 +268,5 @@ impl Desk {
     /// Looks at everything again.
     pub fn sweep(&self) {
         self.tree.sweep();
-    }
-
-    /// A path of the tree as people write it.
-    #[must_use]
-    pub fn shown(path: &Path) -> String {
-        path.display().to_string()
     }
 }

@@ -85,9 +85,13 @@ impl Wire {
         self.secure
     }
 
-    /// Says what size of records this client can take, from its next answer on.
+    /// Says what size of records this client can take, from its next answer on. [`Records::Middle`] is said of whoever is
+    /// not known, so it takes nothing from a client that is known by its ALPN.
     pub fn set_records(&self, records: Records) {
-        self.records.store(records.bytes(), Ordering::Relaxed);
+        let known = self.record() == Records::Large.bytes();
+        if !(known && records == Records::Middle) {
+            self.records.store(records.bytes(), Ordering::Relaxed);
+        }
     }
 
     /// Bytes in a record, at most.
@@ -232,6 +236,17 @@ mod tests {
         let first = heard.recv().unwrap();
         assert!(heard.recv().is_err(), "an end is told once");
         first
+    }
+
+    #[test]
+    fn who_is_known_to_take_large_records_is_not_given_less_by_a_strange_name() {
+        let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), true, Records::Large);
+        wire.set_records(Records::Middle);
+        assert_eq!(wire.record(), 16 * 1024);
+        wire.set_records(Records::Tiny);
+        assert_eq!(wire.record(), 512);
+        wire.set_records(Records::Middle);
+        assert_eq!(wire.record(), 4096);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::server::ServerConnectionData;
 use super::transport::Stream;
 
 /// A device that has everything may write to its flash for a while before it closes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Closes our half in order and waits for the peer's; says whether the peer has everything.
 pub async fn linger(stream: Stream, dead_peer: Duration) -> bool {

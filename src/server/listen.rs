@@ -40,12 +40,12 @@ impl Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The kernel refuses the address.
-    #[error("cannot listen on {address} ({source}){}", hint(.source, .address))]
+    #[error("cannot listen on {address} ({error}){}", hint(.error, .address))]
     Bind {
         /// From `[[listen]]`.
         address: SocketAddr,
         /// The cause.
-        source: io::Error,
+        error: io::Error,
     },
     /// systemd passed a socket that no `[[listen]]` section speaks of.
     #[error("systemd passed a socket on {0}, but no [[listen]] section has port {port}; add one or correct ListenStream=", port = .0.port())]
@@ -82,14 +82,14 @@ pub fn bind(wanted: &[ListenConfig], limits: &LimitsConfig) -> Result<Vec<Listen
             .position(|(_, address)| address.port() == listen.address.port());
         let socket = match at {
             Some(at) => passed.swap_remove(at).0,
-            None => bind_one(listen.address).map_err(|source| ListenError::Bind {
+            None => bind_one(listen.address).map_err(|error| ListenError::Bind {
                 address: listen.address,
-                source,
+                error,
             })?,
         };
-        tune(&socket, limits).map_err(|source| ListenError::Bind {
+        tune(&socket, limits).map_err(|error| ListenError::Bind {
             address: listen.address,
-            source,
+            error,
         })?;
         listeners.push(Listener {
             socket,

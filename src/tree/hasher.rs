@@ -187,7 +187,7 @@ fn examine(job: Job, largest: u64) -> Examined {
         }),
         Ok(None) => None,
         Err(error) => Some(Outcome::Unreadable(
-            format!("it cannot be read ({error})").into(),
+            format!("it cannot be read ({error}); make it readable for the server's user").into(),
         )),
     };
     Examined { job, outcome, racy }

@@ -288,7 +288,7 @@ fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
     match &chosen.outcome {
         Outcome::Pending => Verdict::new(withheld(HoldReason::NotReady, &chosen.name)),
         Outcome::Unreadable(why) => Verdict {
-            problems: problem(why, "make it readable for the server's user"),
+            problems: problem(why, ""),
             ..Verdict::new(withheld(HoldReason::Unreadable, &chosen.name))
         },
         Outcome::Defective(defect) => {

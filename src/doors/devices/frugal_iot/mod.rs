@@ -73,13 +73,24 @@ impl Door {
         let heard = wire::hear(request.headers());
         request.wire().set_records(heard.records);
         if part != Part::Image {
-            return Answer::Now(sum(self.desk.offered(&device, heard.visit.kind), part));
+            return self.sum(device, heard.visit, part);
         }
         match heard.wants {
             Wants::Image => self.image(request, device, heard.visit),
             Wants::Version => self.version(device, heard.visit),
             Wants::Unknown => Answer::Now(not_modified(&Decision::Held(HoldReason::BadReport))),
         }
+    }
+
+    /// The sum of what the slots offer; like a poll, it waits for a tree that is still being read.
+    fn sum(&self, device: Device, visit: Visit, part: Part) -> Answer {
+        let desk = self.desk.clone();
+        Answer::Later(Box::pin(async move {
+            if desk.check_in(&device, &visit).is_none() {
+                desk.check_in_patiently(&device, &visit).await;
+            }
+            sum(desk.offered(&device, visit.kind), part)
+        }))
     }
 
     fn image(&self, request: &Request, device: Device, visit: Visit) -> Answer {
