@@ -216,9 +216,12 @@ impl Desk {
     }
 
     /// A download begins: its later ranges must be of the same image.
-    pub fn begins(&self, names: &[String], image: &Arc<Image>) {
+    pub fn begins(&self, names: &[String], image: &Arc<Image>, span: Span) {
         for name in names {
             self.roster.begins(name, image.facts.id());
+        }
+        if span.from > 0 {
+            return;
         }
         let (tree, image) = (self.tree.clone(), image.clone());
         // Keeping a copy is nobody's reason to wait; a failure is on the board.
@@ -239,6 +242,7 @@ impl Desk {
         let Some(device) = device else { return };
         if complete && visit.is_updater() && span.to == image.facts.size {
             let delivery = Delivery {
+                kind: visit.kind,
                 image: image.facts.id(),
                 reported: visit.running.clone(),
                 at: self.started.elapsed(),

@@ -75,7 +75,7 @@ impl Roster {
             .map
             .get(&who(device, visit))
             .map_or_else(Standing::default, |record| {
-                record.standing(image, &visit.running, now)
+                record.standing(visit.kind, image, &visit.running, now)
             })
     }
 

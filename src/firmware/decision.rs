@@ -168,7 +168,7 @@ pub fn decide(
         return Decision::Held(HoldReason::DoesNotFit);
     };
     let standing = standing(image);
-    if standing.ever > 0 && reports_nothing_of(visit) {
+    if standing.latest && reports_nothing_of(visit) {
         return Decision::UpToDate;
     }
     if standing.does_not_stick(guards.loop_limit) {

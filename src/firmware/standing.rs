@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{RunningImage, Sha256};
+use super::{ImageKind, RunningImage, Sha256};
 
 /// Complete downloads of one image in this time count, whatever the node reports in between.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -13,6 +13,8 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A delivery that was complete: every byte sent, and the peer closed in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
+    /// What was sent.
+    pub kind: ImageKind,
     /// The image that was sent.
     pub image: Sha256,
     /// What the device said it ran when it asked.
@@ -24,12 +26,13 @@ pub struct Delivery {
 /// What a server remembers of one device for deciding about one image. Small, and a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Standing {
-    /// Complete downloads of the image after which the device still reports what it reported before.
+    /// Complete downloads of the image, with none of another since, after which the device still reports what it
+    /// reported before.
     pub unchanged: u32,
     /// Complete downloads of the image in the last seven days.
     pub this_week: u32,
-    /// Complete downloads of the image, ever.
-    pub ever: u32,
+    /// The image is the last one of its kind that the device took in full.
+    pub latest: bool,
 }
 
 impl Standing {
@@ -59,17 +62,25 @@ impl Record {
         self.deliveries.push(delivery);
     }
 
-    /// Where the device stands with `image` when it now reports `running`.
+    /// Where the device stands with `image` of this kind when it now reports `running`.
     #[must_use]
-    pub fn standing(&self, image: Sha256, running: &RunningImage, now: Duration) -> Standing {
+    pub fn standing(
+        &self,
+        kind: ImageKind,
+        image: Sha256,
+        running: &RunningImage,
+        now: Duration,
+    ) -> Standing {
         let mut standing = Standing::default();
-        for delivery in self
-            .deliveries
-            .iter()
-            .filter(|delivery| delivery.image == image)
-        {
-            standing.ever += 1;
-            standing.unchanged += u32::from(delivery.reported == *running);
+        let mut since_another = true;
+        let of_kind = |delivery: &&Delivery| delivery.kind == kind;
+        for (at, delivery) in self.deliveries.iter().rev().filter(of_kind).enumerate() {
+            since_another &= delivery.image == image;
+            if delivery.image != image {
+                continue;
+            }
+            standing.latest |= at == 0;
+            standing.unchanged += u32::from(since_another && delivery.reported == *running);
             standing.this_week += u32::from(now.saturating_sub(delivery.at) <= WEEK);
         }
         standing
@@ -80,6 +91,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::firmware::Md5;
+    use ImageKind::Firmware;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -98,6 +110,7 @@ mod tests {
         let mut record = Record::default();
         for (hour, report) in (1..).zip(reports) {
             record.add(Delivery {
+                kind: Firmware,
                 image: image("new"),
                 reported: runs(report),
                 at: HOUR * hour,
@@ -108,8 +121,9 @@ mod tests {
 
     #[test]
     fn three_downloads_that_change_nothing_do_not_stick() {
-        let two = after(&["old", "old"]).standing(image("new"), &runs("old"), HOUR * 3);
-        let three = after(&["old", "old", "old"]).standing(image("new"), &runs("old"), HOUR * 4);
+        let two = after(&["old", "old"]).standing(Firmware, image("new"), &runs("old"), HOUR * 3);
+        let three =
+            after(&["old", "old", "old"]).standing(Firmware, image("new"), &runs("old"), HOUR * 4);
         assert!(!two.does_not_stick(3));
         assert!(three.does_not_stick(3));
         assert!(!three.does_not_stick(0), "0 is off");
@@ -117,8 +131,12 @@ mod tests {
 
     #[test]
     fn another_image_starts_afresh() {
-        let standing =
-            after(&["old", "old", "old"]).standing(image("newer"), &runs("old"), HOUR * 4);
+        let standing = after(&["old", "old", "old"]).standing(
+            Firmware,
+            image("newer"),
+            &runs("old"),
+            HOUR * 4,
+        );
         assert_eq!(standing, Standing::default());
     }
 
@@ -127,14 +145,35 @@ mod tests {
         let record = after(&["a", "b", "c", "d", "e", "f"]);
         assert!(
             record
-                .standing(image("new"), &runs("g"), HOUR * 7)
+                .standing(Firmware, image("new"), &runs("g"), HOUR * 7)
                 .does_not_stick(3)
         );
         assert!(
             !record
-                .standing(image("new"), &runs("g"), HOUR * 24 * 9)
+                .standing(Firmware, image("new"), &runs("g"), HOUR * 24 * 9)
                 .does_not_stick(3)
         );
+    }
+
+    #[test]
+    fn an_image_that_comes_back_after_another_is_given_again() {
+        let mut record = after(&["old"]);
+        record.add(Delivery {
+            kind: Firmware,
+            image: image("bad"),
+            reported: runs("old"),
+            at: HOUR * 2,
+        });
+        let back = record.standing(Firmware, image("new"), &runs("old"), HOUR * 3);
+        assert_eq!((back.latest, back.unchanged), (false, 0));
+        assert!(
+            record
+                .standing(Firmware, image("bad"), &runs("old"), HOUR * 3)
+                .latest
+        );
+        let other_kind =
+            record.standing(ImageKind::Filesystem, image("bad"), &runs("old"), HOUR * 3);
+        assert_eq!(other_kind, Standing::default());
     }
 
     #[test]

@@ -147,7 +147,7 @@ async fn speak_http(
     transport: Transport,
     wire: &Arc<Wire>,
     shared: &Arc<Shared>,
-    deadline: &Deadline,
+    deadline: &Arc<Deadline>,
     stopping: &mut watch::Receiver<bool>,
 ) -> io::Result<Option<Stream>> {
     let head_size = shared.limits.load().head_size.as_u64();
@@ -158,6 +158,7 @@ async fn speak_http(
             Conversation {
                 shared: shared.clone(),
                 wire: wire.clone(),
+                deadline: deadline.clone(),
             },
         );
     let (mut ending, mut told) = (false, false);
@@ -197,6 +198,7 @@ async fn speak_http(
 struct Conversation {
     shared: Arc<Shared>,
     wire: Arc<Wire>,
+    deadline: Arc<Deadline>,
 }
 
 impl Conversation {
@@ -220,6 +222,7 @@ impl Service<hyper::Request<Incoming>> for Conversation {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answering {
         self.wire.asked_again();
+        self.deadline.set(self.shared.limits.load().head);
         // The body, if there is one, is dropped unread: hyper closes the connection rather than drain it.
         let (parts, _) = request.into_parts();
         if parts.version == Version::HTTP_11 && !parts.headers.contains_key(hyper::header::HOST) {
@@ -240,6 +243,7 @@ impl Service<hyper::Request<Incoming>> for Conversation {
                     let conversation = Self {
                         shared: self.shared.clone(),
                         wire: self.wire.clone(),
+                        deadline: self.deadline.clone(),
                     };
                     return Answering::Later(reply, conversation);
                 }

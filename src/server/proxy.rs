@@ -143,7 +143,8 @@ pub fn forwarded(
     let lines: Vec<&str> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
-        .filter_map(|line| line.to_str().ok())
+        // A line that is no text names nobody, and must not be passed over.
+        .map(|line| line.to_str().unwrap_or("unknown"))
         .collect();
     for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         let Some(address) = address(text.trim()) else {

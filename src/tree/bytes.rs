@@ -168,13 +168,15 @@ impl Store {
             return Ok(Content::File(Arc::new(file)));
         };
         let (store, wanted) = (self.clone(), image.clone());
-        let held = loading
-            .get_or_init(|| async move {
+        let load = async move {
+            let load = || async move {
                 let loaded = spawn_blocking(move || store.load(&wanted)).await;
                 loaded.map_err(|error| OpenError::from(io::Error::from(error)))?
-            })
-            .await
-            .clone();
+            };
+            loading.get_or_init(load).await.clone()
+        };
+        // A task of its own: a device that stops waiting must not make the next one read the image again.
+        let held = tokio::spawn(load).await.map_err(io::Error::from)?;
         self.shelves().loading.remove(&id);
         // Only an image that was squeezed out in this very moment is not there; the device asks again.
         let held = held?.upgrade().ok_or(OpenError::Changed)?;
@@ -183,6 +185,9 @@ impl Store {
 
     /// Lets go of images that nobody reads until there is room; says whether there is.
     fn make_room(&self, shelves: &mut Shelves, size: u64) -> bool {
+        if size > self.memory {
+            return false;
+        }
         while self.used.load(Ordering::Relaxed) + size > self.memory {
             if shelves.recent.pop_front().is_none() {
                 return false;

@@ -93,6 +93,8 @@ pub struct Folder {
     pub read_problems: Arc<[Problem]>,
     /// What is wrong here, all of it.
     pub problems: Arc<[Problem]>,
+    /// It is there and could not be read yet: nobody knows what it holds.
+    pub unread: bool,
     /// Its changes are reported by the kernel.
     pub watched: bool,
     /// The changes of all below it are, too, since a moment before it was first read.
@@ -161,14 +163,30 @@ impl Catalog {
         })
     }
 
-    /// What a device finds: the first slot that holds any candidate of this kind ends the search.
+    /// What a device finds: the first slot that holds any candidate of this kind ends the search. So does a folder on
+    /// the way that could not be read: what it holds may be meant for this very device.
     #[must_use]
     pub fn find(&self, device: &Device, kind: ImageKind) -> Found {
-        for tried in self.search(device) {
-            match tried
-                .folder
-                .map_or(&Candidate::Absent, |folder| folder.candidate(kind))
-            {
+        for slot in device.slots() {
+            let mut folder = &self.root;
+            let mut here = true;
+            for word in slot.words() {
+                match folder.children.get(word) {
+                    Some(child) => folder = child,
+                    None if folder.unread => return Found::Withheld(HoldReason::Unreadable),
+                    None => {
+                        here = false;
+                        break;
+                    }
+                }
+            }
+            if !here {
+                continue;
+            }
+            match folder.candidate(kind) {
+                Candidate::Absent if folder.unread => {
+                    return Found::Withheld(HoldReason::Unreadable);
+                }
                 Candidate::Absent => {}
                 Candidate::Withheld { reason, .. } => return Found::Withheld(*reason),
                 Candidate::Offered(offer) => return Found::Offered(offer.clone()),
@@ -320,6 +338,15 @@ mod tests {
                 };
             });
             assert_eq!(found(&catalog), "held not-settled");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_never_read_ends_the_search() {
+        for path in ["dev/lotus", "dev/lotus/node", "dev/+"] {
+            let mut catalog = with(&["dev/key"]);
+            catalog.edit(Path::new(path), |folder| folder.unread = true);
+            assert_eq!(found(&catalog), "held unreadable", "{path}");
         }
     }
 

@@ -98,20 +98,24 @@ impl Digests {
         let mut reader = BufReader::with_capacity(1 << 18, File::open(&self.path)?);
         let mut line = Vec::new();
         reader.read_until(b'\n', &mut line)?;
-        if !serde_json::from_slice::<Head>(&line).is_ok_and(|head| head == HEAD) {
+        let head: Head = serde_json::from_slice(&line)?;
+        if head.otatree_digests != HEAD.otatree_digests {
             return Err(io::Error::other("it is of another version"));
         }
+        // What the bytes say is found anew after a change of the examination; what was chosen is not a finding.
+        let current = head == HEAD;
         let (mut lines, mut broken) = (0, 0);
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
                 // Fewer entries than lines: some are there twice.
-                self.exact = self.old.len() + self.choices.len() == lines;
+                self.exact = current && self.old.len() + self.choices.len() == lines;
                 return Ok(broken);
             }
             // A last line without its end is none: what is appended would be joined to it.
             lines += if line.ends_with(b"\n") { 1 } else { 2 };
             match serde_json::from_slice(&line) {
+                Ok(Line::Sound(..) | Line::Defective(..)) if !current => {}
                 Ok(Line::Sound(path, kind, stamp, facts)) => {
                     self.old
                         .insert(path, (kind, stamp, Outcome::Sound(Arc::new(facts))));

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -181,9 +182,13 @@ fn examine(job: Job, largest: u64) -> Examined {
     // Before it is read: a change in the same tick of a coarse clock must not hide behind the time that reading took.
     let racy = is_racy(job.stamp);
     let outcome = match read_whole(&job.root.join(&job.rel), job.stamp) {
-        Ok(Some(bytes)) => Some(match format::examine(&bytes, job.kind) {
-            Ok(facts) => Outcome::Sound(Arc::new(facts)),
-            Err(defect) => Outcome::Defective(Arc::new(defect)),
+        // One strange file must not end the thread that examines all others.
+        Ok(Some(bytes)) => Some(match catch_unwind(|| format::examine(&bytes, job.kind)) {
+            Ok(Ok(facts)) => Outcome::Sound(Arc::new(facts)),
+            Ok(Err(defect)) => Outcome::Defective(Arc::new(defect)),
+            Err(_) => Outcome::Unreadable(
+                "its examination failed, which is a fault of otatree; please report it".into(),
+            ),
         }),
         Ok(None) => None,
         Err(error) => Some(Outcome::Unreadable(

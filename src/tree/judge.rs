@@ -377,17 +377,20 @@ fn image(sight: &Sight<'_>, file: &Known, facts: &Arc<Facts>) -> Image {
 /// The rivals that a slot remembers after a choice: those it knew and those that are there now.
 #[must_use]
 pub fn rivals(known: &[Sha256], files: &[Known]) -> Box<[Sha256]> {
-    let mut all: Vec<Sha256> = known.to_vec();
-    for id in files.iter().filter_map(id) {
-        if !all.contains(&id) {
-            all.push(id);
-        }
-    }
     if files.len() < 2 && known.is_empty() {
         return Box::default();
     }
-    all.drain(..all.len().saturating_sub(RIVALS));
-    all.into()
+    let mut here: Vec<Sha256> = files.iter().filter_map(id).collect();
+    here.sort_unstable();
+    here.dedup();
+    // What is gone is forgotten first, the oldest of it; what is here never is.
+    let gone: Vec<Sha256> = known
+        .iter()
+        .filter(|id| !here.contains(id))
+        .copied()
+        .collect();
+    let forgotten = gone.len().saturating_sub(RIVALS.saturating_sub(here.len()));
+    gone[forgotten..].iter().copied().chain(here).collect()
 }
 
 #[cfg(test)]

@@ -98,6 +98,8 @@ pub(super) struct Keeper {
     pub queued: HashSet<PathBuf>,
     pub sweep: Vec<PathBuf>,
     pub timers: BinaryHeap<Reverse<(Instant, PathBuf)>>,
+    /// The timer of each folder that counts; others in the heap are older and void.
+    wakes: HashMap<PathBuf, Instant>,
     pub next_sweep: Instant,
     pub next_root: Instant,
     pub to_self: Sender<Message>,
@@ -137,6 +139,7 @@ impl Keeper {
             queued: HashSet::new(),
             sweep: Vec::new(),
             timers: BinaryHeap::new(),
+            wakes: HashMap::new(),
             next_sweep: now,
             next_root: now,
             to_self,
@@ -195,6 +198,8 @@ impl Keeper {
                 self.examined(*examined);
                 self.say_progress();
             }
+            // It has heard 304 meanwhile.
+            Message::Look(_, done) if done.is_closed() => {}
             Message::Look(slots, done) => {
                 self.urgent = true;
                 for slot in &slots {
@@ -222,6 +227,11 @@ impl Keeper {
     pub(super) fn wake(&mut self, rel: &Path, after: Duration) {
         // A moment more, so that the deadline has passed when it is compared.
         let at = Instant::now() + after + Duration::from_millis(1);
+        // One timer a folder, the earliest: each look at a folder without rest would add another.
+        if self.wakes.get(rel).is_some_and(|earlier| *earlier <= at) {
+            return;
+        }
+        self.wakes.insert(rel.to_owned(), at);
         self.timers.push(Reverse((at, rel.to_owned())));
     }
 
@@ -231,7 +241,10 @@ impl Keeper {
             if *at > now {
                 break;
             }
-            if let Some(Reverse((_, rel))) = self.timers.pop() {
+            if let Some(Reverse((at, rel))) = self.timers.pop()
+                && self.wakes.get(&rel) == Some(&at)
+            {
+                self.wakes.remove(&rel);
                 self.enqueue(&rel);
             }
         }

@@ -7,11 +7,15 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::firmware::{Image, Sha256};
 use crate::health::Board;
 
 use super::{Settings, hasher};
+
+/// Between two attempts, when one failed.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Slot → ids of delivered images, newest first.
 type Slots = BTreeMap<PathBuf, Vec<Sha256>>;
@@ -23,6 +27,8 @@ pub struct Kept {
     /// Per slot, beside the one in use.
     previous: usize,
     slots: Mutex<Slots>,
+    /// After a failure nothing is tried for a while: a full disk is not filled by trying.
+    failed: Mutex<Option<Instant>>,
     board: Arc<Board>,
 }
 
@@ -42,6 +48,7 @@ impl Kept {
             root: settings.root.clone(),
             previous,
             slots: Mutex::new(slots),
+            failed: Mutex::default(),
             board,
         }
     }
@@ -56,6 +63,10 @@ impl Kept {
         if slots.get(slot).and_then(|ids| ids.first()) == Some(&image.facts.id()) {
             return;
         }
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some_and(|at| at.elapsed() < RETRY) {
+            return;
+        }
         let result = self.copy(image).and_then(|copied| {
             if copied {
                 self.enter(&mut slots, slot, image.facts.id())
@@ -63,6 +74,7 @@ impl Kept {
                 Ok(())
             }
         });
+        *failed = result.is_err().then(Instant::now);
         let text = result.err().map(|error| {
             format!(
                 "delivered images cannot be kept in {} ({error}); they are served all the same",

@@ -61,6 +61,11 @@ impl Keeper {
             format!("this folder cannot be read ({error}); what was read before is served on"),
             "make it readable for the server's user",
         );
+        if self.catalog.at(rel).is_none_or(|folder| folder.inode == 0) {
+            // Never read: nothing less specific may be given instead of what it may hold.
+            self.catalog.edit(rel, |folder| folder.unread = true);
+            self.changed = true;
+        }
         self.set_problems(rel, Arc::new([problem]), None);
         self.wake(rel, RETRY);
     }
@@ -115,6 +120,8 @@ impl Keeper {
         let read_problems: Arc<[Problem]> = problems.into();
         if first
             || !same
+            || before.unread
+            || before.deep
             || before.watched != watched
             || before.inode != inode
             || before.read_problems != read_problems
@@ -124,6 +131,7 @@ impl Keeper {
                 folder.inode = inode;
                 folder.watched = watched;
                 folder.deep = false;
+                folder.unread = false;
                 folder.files = files;
                 folder.read_problems = read_problems;
             });
@@ -254,11 +262,12 @@ impl Keeper {
         if rel.as_os_str().is_empty() {
             return;
         }
-        if folder.inode != 0 {
+        if folder.inode != 0 || folder.unread {
             self.let_go(rel);
             self.touch(rel);
             self.catalog.edit(rel, |folder| {
                 folder.inode = 0;
+                folder.unread = false;
                 folder.files = Box::default();
                 folder.read_problems = Arc::default();
             });
@@ -285,7 +294,7 @@ impl Keeper {
             let absent = KINDS
                 .iter()
                 .all(|kind| *folder.candidate(*kind) == Candidate::Absent);
-            if folder.inode != 0 || !absent || !folder.children.is_empty() {
+            if folder.inode != 0 || folder.unread || !absent || !folder.children.is_empty() {
                 return;
             }
             self.catalog.remove(&rel);

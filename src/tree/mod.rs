@@ -78,6 +78,18 @@ pub struct Settings {
     pub live: bool,
 }
 
+/// Says on the board that the keeper ended by a fault: the server goes on with the tree as it was.
+struct Fault(Arc<Board>);
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let text = "the tree is not followed any more, by a fault of otatree: restart it, and report what the log says";
+            self.0.trouble("tree", Some(text.to_owned()));
+        }
+    }
+}
+
 /// A handle to the tree; the thread behind it ends with the last one.
 #[derive(Clone)]
 pub struct Tree {
@@ -111,6 +123,7 @@ impl Tree {
         thread::Builder::new()
             .name("tree".to_owned())
             .spawn(move || {
+                let _fault = Fault(board.clone());
                 Keeper::new(settings, hasher, board, to_self, published, generation).run(&inbox);
             })?;
         Ok(Self {

@@ -52,9 +52,12 @@ impl Keeper {
         });
         // What is known already is published before the long work begins.
         self.publish(true);
+        // A device that waits overtakes all of these.
+        self.sweeping = true;
         for rel in pending {
             self.judge(&rel);
         }
+        self.sweeping = false;
         self.say_progress();
         let waiting = self.hasher.waiting();
         tracing::info!(

@@ -244,7 +244,7 @@ impl Delivery for Running {
 }
 
 fn begin(desk: &Arc<Desk>, image: Arc<Image>, order: Order, span: Span, place: Place) {
-    desk.begins(&order.names, &image);
+    desk.begins(&order.names, &image, span);
     let length = span.to - span.from;
     let running = Running {
         desk: desk.clone(),
