@@ -97,8 +97,23 @@ fn a_state_folder_that_cannot_be_written_stops_nothing() {
     wait_until("it is said", || {
         house.board.now().contains_key("kept-images")
     });
+    let said = || house.board.now().contains_key("digest-cache");
+    wait_until("the cache's trouble is said", said);
     house.put("dev/lotus/n1/firmware.bin", &image8266(11));
     house.wait_served("dev/lotus/n1/key", &image8266(11));
+    house.tree.sweep();
+    wait_noticed(&house);
+    assert!(said(), "it lasts as long as its cause");
+
+    fs::remove_dir(cache(&house)).unwrap();
+    house.tree.sweep();
+    wait_until("it is over", || !said());
+    // Two files and the head; a file that was seen just after its change follows later.
+    wait_until("it is written again", || lines(&house) >= 3);
+    house.put("dev/lotus/n2/firmware.bin", &image8266(2));
+    wait_until("it is appended to", || {
+        fs::read_to_string(cache(&house)).is_ok_and(|text| text.contains("n2/firmware.bin"))
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What was found out about files, kept in the state folder so that a restart does not hash an unchanged tree again.
 //!
-//! A text file, one JSON object a line, appended to while the server runs and written anew after the first scan. It is a
-//! cache: a torn or foreign line costs one file to hash, nothing else. Keyed by path, inode, size and both times.
+//! A text file, one JSON object a line, appended to while the server runs and written anew after the first scan, and at the
+//! next sweep after it could not be written. It is a cache: a torn or foreign line costs one file to hash, nothing else. Keyed by path, inode, size and both times.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::firmware::{Defect, Facts, ImageKind, Sha256, Stamp, format};
+use crate::health::Board;
 
 use super::catalog::{Catalog, Known, Outcome};
 use super::judge::Before;
@@ -67,18 +68,23 @@ pub struct Digests {
     choices: HashMap<(PathBuf, ImageKind), Choice>,
     /// The file says what is known and nothing else, so it need not be written anew.
     exact: bool,
+    /// It could not be written, and that is on the board.
+    failed: bool,
+    board: Arc<Board>,
 }
 
 impl Digests {
     /// Reads what the last run left. Never fails: what cannot be read is found out again.
     #[must_use]
-    pub fn load(path: PathBuf) -> Self {
+    pub fn load(path: PathBuf, board: Arc<Board>) -> Self {
         let mut digests = Self {
             path,
             file: None,
             old: HashMap::new(),
             choices: HashMap::new(),
             exact: false,
+            failed: false,
+            board,
         };
         match digests.read() {
             Ok(0) => {}
@@ -174,8 +180,7 @@ impl Digests {
             }
         };
         if let Err(error) = result {
-            tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
-            self.file = None;
+            self.fail(&error);
         }
     }
 
@@ -184,8 +189,26 @@ impl Digests {
         if let Some(file) = &mut self.file
             && let Err(error) = file.flush()
         {
-            tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
-            self.file = None;
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.file = None;
+        self.failed = true;
+        self.board.trouble(
+            "digest-cache",
+            Some(format!(
+                "{} cannot be written ({error}): a restart will hash files again; it is tried again at the next sweep",
+                self.path.display()
+            )),
+        );
+    }
+
+    /// Makes the file anew after it could not be written. Does nothing while all is well.
+    pub fn try_again(&mut self, catalog: &Catalog) {
+        if self.failed {
+            self.go_on(false, catalog);
         }
     }
 
@@ -204,10 +227,12 @@ impl Digests {
             self.write_anew(catalog)
         };
         match file {
-            Ok(file) => self.file = Some(file),
-            Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "the digest cache cannot be written; a restart will hash files again");
+            Ok(file) => {
+                self.file = Some(file);
+                self.failed = false;
+                self.board.trouble("digest-cache", None);
             }
+            Err(error) => self.fail(&error),
         }
     }
 
@@ -219,7 +244,18 @@ impl Digests {
 
     fn write_anew(&self, catalog: &Catalog) -> io::Result<BufWriter<File>> {
         let new = self.path.with_extension("new");
-        let mut file = BufWriter::with_capacity(1 << 18, File::create(&new)?);
+        let written = self
+            .write_to(&new, catalog)
+            .and_then(|()| fs::rename(&new, &self.path));
+        if written.is_err() {
+            // Half a file would only take room on a disk that has none; the first error is the one to say.
+            let _ = fs::remove_file(&new);
+        }
+        written.and_then(|()| self.append_to())
+    }
+
+    fn write_to(&self, new: &Path, catalog: &Catalog) -> io::Result<()> {
+        let mut file = BufWriter::with_capacity(1 << 18, File::create(new)?);
         write_line(&mut file, &HEAD)?;
         let mut result = Ok(());
         catalog.visit(|folder, content| {
@@ -238,9 +274,7 @@ impl Digests {
                 )?;
             }
         }
-        file.flush()?;
-        fs::rename(&new, &self.path)?;
-        self.append_to()
+        file.flush()
     }
 }
 
@@ -261,4 +295,36 @@ fn line(path: &Path, file: &Known) -> Option<Line> {
 fn write_line(file: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *file, line)?;
     file.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_is_said_and_the_next_sweep_makes_the_file_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("digests.jsonl");
+        let board = Arc::new(Board::new());
+        let catalog = Catalog::default();
+        let mut digests = Digests::load(path.clone(), board.clone());
+        digests.go_on(false, &catalog);
+        assert!(path.exists() && board.now().is_empty());
+
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        digests.file = Some(BufWriter::new(full));
+        let choice = Choice {
+            name: "firmware.bin".into(),
+            id: None,
+            rivals: Box::new([]),
+        };
+        digests.choose(Path::new("dev/key"), ImageKind::Firmware, choice);
+        digests.flush();
+        assert!(board.now()["digest-cache"].contains("digests.jsonl cannot be written"));
+
+        fs::remove_file(&path).unwrap();
+        digests.try_again(&catalog);
+        assert!(path.exists() && board.now().is_empty() && digests.file.is_some());
+        assert!(!path.with_extension("new").exists());
+    }
 }

@@ -119,7 +119,7 @@ impl Keeper {
     ) -> Self {
         let now = Instant::now();
         Self {
-            digests: Digests::load(settings.state.join("digests.jsonl")),
+            digests: Digests::load(settings.state.join("digests.jsonl"), board.clone()),
             settings,
             root: None,
             catalog: Catalog::default(),

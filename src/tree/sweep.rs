@@ -33,6 +33,7 @@ impl Keeper {
             };
         self.board.trouble("watching", trouble);
         if self.catalog.complete {
+            self.digests.try_again(&self.catalog);
             return;
         }
         self.catalog.complete = true;
