@@ -253,6 +253,21 @@ fn sighup_reloads_guards_and_keeps_what_it_had_when_the_new_is_wrong() {
 }
 
 #[test]
+fn sighup_names_what_waits_for_the_next_start() {
+    let place = Place::new("");
+    let program = place.serve();
+    place.configure(
+        "[limits]\nconnections = 7\ndead_peer = \"60s\"\n[tls]\nsessions = 7\n[doors.frugal_iot]\nprefix = \"x\"\n",
+    );
+    program.signal("HUP");
+    program.wait_said("reloaded: ");
+    let said = program.lines("changes in these sections count at the next start");
+    let sections = "[doors] [limits] connections [limits] dead_peer";
+    assert!(said.len() == 1 && said[0].contains(sections), "{said:?}");
+    program.wait_said("`sessions` is taken over at the next start");
+}
+
+#[test]
 fn sighup_serves_a_renewed_certificate_and_keeps_the_old_one_when_the_new_is_broken() {
     let place = Place::new("[tls]\ncertificate = \"leaf.pem\"\nkey = \"leaf-key.pem\"\n");
     let make = |days: &str| {

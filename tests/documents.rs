@@ -224,6 +224,7 @@ fn every_reason_to_hold_has_its_cure_in_the_protocol() {
         let reason: HoldReason = serde_json::from_str(&format!("{slug:?}")).unwrap();
         assert_eq!(reason.slug(), slug, "one name everywhere");
         let row = format!("\n| `held {slug}` |");
+        assert_eq!(page.matches(&row).count(), 1, "{slug}");
         let row = page
             .split(&row)
             .nth(1)

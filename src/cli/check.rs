@@ -1,4 +1,4 @@
-//! `otatree check`: all problems of configuration, certificates and tree at once.
+//! `otatree check`: what is wrong with the configuration, or else all problems of certificates and tree at once.
 
 use std::path::Path;
 use std::time::SystemTime;

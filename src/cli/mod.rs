@@ -41,7 +41,7 @@ struct Cli {
 enum Command {
     /// Serve the tree (what happens without a command)
     Serve,
-    /// Say everything that is wrong with the configuration, the certificates and the tree
+    /// Say what is wrong: with the configuration, or else with certificates and tree
     Check(check::Args),
     /// Say what a device would get, from which slot, and why
     Which(which::Args),

@@ -1,4 +1,4 @@
-//! The rustls configurations: which versions, groups, sessions and tickets, and why.
+//! The rustls configurations: which versions, groups and sessions, why, and why no tickets.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ pub(super) fn provider() -> CryptoProvider {
     }
 }
 
-/// Configurations for the life of the process: certificates change behind the resolver, sessions and tickets are
-/// shared by all of them.
+/// Configurations for the life of the process: certificates change behind the resolver, sessions are shared
+/// by all of them.
 pub(super) struct Configs {
     /// All versions and groups.
     pub(super) any: Arc<ServerConfig>,

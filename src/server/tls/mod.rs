@@ -6,7 +6,7 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `config` | versions, groups, sessions, tickets |
+//! | `config` | versions, groups, sessions |
 //! | `resolver` | the certificate for a name and a client |
 //! | `load` | all that is configured, read and judged at once |
 //! | `chain`, `facts`, `files`, `anchor`, `flight` | one pair of files: reading it, and what devices would say of it |
