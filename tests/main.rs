@@ -8,6 +8,7 @@ mod by_record;
 mod cli;
 mod client;
 mod clients;
+mod crowd;
 mod decision;
 mod documents;
 mod files;
