@@ -24,6 +24,7 @@ mod program;
 mod proxy;
 mod ranges;
 mod real_clients;
+mod samples;
 mod snapshot;
 mod stop;
 mod tls_room;
