@@ -107,3 +107,76 @@ fn facts(bytes: &[u8], sums: &Sums, family: Family, identities: Identities) -> F
         identities,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::firmware::forge::{self, Esp32, Esp8266};
+
+    /// One sound file of every kind that is told apart by its first bytes.
+    fn forged() -> Vec<Vec<u8>> {
+        let (arduino, app) = (Esp8266::default().build(), Esp32::default().build());
+        vec![
+            forge::signed(&arduino, 256),
+            forge::esp8266_sdk_v2(1),
+            forge::esp8266_plain(1),
+            forge::secure_boot_signed(&app),
+            forge::merged(Esp32::default()),
+            forge::gzipped(&arduino),
+            forge::gzipped(&app),
+            forge::littlefs(256, 8),
+            arduino,
+            app,
+        ]
+    }
+
+    fn read(bytes: &[u8]) {
+        for kind in [ImageKind::Firmware, ImageKind::Filesystem] {
+            match examine(bytes, kind) {
+                Ok(facts) => assert_eq!(facts.size, bytes.len() as u64),
+                Err(defect) => assert!(!defect.to_string().is_empty()),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn no_file_that_begins_as_an_image_makes_it_panic(
+            at in any::<prop::sample::Index>(),
+            cut in any::<prop::sample::Index>(),
+            tail in prop::collection::vec(any::<u8>(), 0..512),
+        ) {
+            let files = forged();
+            let file = &files[at.index(files.len())];
+            // Anywhere, and within what a header takes.
+            for end in [cut.index(file.len() + 1), cut.index(file.len().min(96))] {
+                read(&file[..end]);
+                read(&[&file[..end], &tail].concat());
+            }
+            read(&[&file[..], &tail].concat());
+        }
+
+        #[test]
+        fn no_damage_to_an_image_makes_it_panic(
+            at in any::<prop::sample::Index>(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            in_header in any::<bool>(),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let files = forged();
+            let mut file = files[at.index(files.len())].clone();
+            let reach = if in_header { file.len().min(96) } else { file.len() };
+            for (place, byte) in damage {
+                file[place.index(reach)] = byte;
+            }
+            if let Some(cut) = cut {
+                file.truncate(cut.index(file.len() + 1));
+            }
+            read(&file);
+        }
+    }
+}
