@@ -128,6 +128,8 @@ fn decode(word: &str, escaped: bool) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::http::Records;
 
@@ -145,6 +147,59 @@ mod tests {
                 .map(Cow::into_owned)
                 .collect(),
         )
+    }
+
+    /// A word with some of its bytes as escapes, in either case.
+    fn escaped(word: &str, all: bool, upper: bool) -> String {
+        word.bytes()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if !all => {
+                    char::from(byte).to_string()
+                }
+                _ if upper => format!("%{byte:02X}"),
+                _ => format!("%{byte:02x}"),
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn words_come_back_as_they_were_escaped(
+            sent in prop::collection::vec(any::<String>(), 1..6),
+            all in any::<bool>(),
+            upper in any::<bool>(),
+            slash in any::<bool>(),
+        ) {
+            let mut path: String =
+                sent.iter().map(|word| format!("/{}", escaped(word, all, upper))).collect();
+            // An empty last word is itself a slash at the end.
+            if slash || sent.last().is_some_and(String::is_empty) {
+                path.push('/');
+            }
+            prop_assert_eq!(words(&path), Some(sent), "{}", path);
+        }
+
+        #[test]
+        fn no_path_gives_words_that_it_does_not_have(path in "/([a-c/+.]|%[0-9a-fA-F]{2}|%[0-9g]?){0,24}") {
+            let Some(words) = words(&path) else {
+                // Refused only for an escape.
+                prop_assert!(path.contains('%'), "{}", path);
+                return Ok(());
+            };
+            // Escaped in full, both say the same bytes, slash for slash.
+            let bytes = |text: &str| {
+                text.split('%').enumerate().map(|(at, part)| {
+                    let (escape, plain) = part.split_at(if at == 0 { 0 } else { 2 });
+                    format!("{}{}", escape.to_lowercase(), plain.bytes().map(|byte| format!("{byte:02x}")).collect::<String>())
+                }).collect::<String>()
+            };
+            let inner = path.strip_prefix('/').unwrap();
+            let inner = inner.strip_suffix('/').unwrap_or(inner);
+            let sent: Vec<String> = inner.split('/').map(bytes).collect();
+            let heard: Vec<String> =
+                words.iter().map(|word| escaped(word, true, false).replace('%', "")).collect();
+            prop_assert_eq!(heard, sent, "{}", path);
+        }
     }
 
     #[test]
