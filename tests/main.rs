@@ -1,6 +1,7 @@
 //! One binary for all tests that need more than one room, a socket, a file or another program.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by failing")]
 
+mod addresses;
 mod arrows;
 mod bad_input;
 mod binary;
