@@ -2,7 +2,7 @@
 
 use crate::client::{NODE, SLOT, hears_304, other_md5};
 use crate::house::{House, esp8266, image32, image8266};
-use otatree::firmware::forge::Esp32;
+use otatree::firmware::forge::{Esp32, Esp8266};
 use otatree::firmware::forge::{merged, partition_table};
 
 #[test]
@@ -84,4 +84,39 @@ fn the_first_of_the_seven_slots_wins() {
         house.wait_served(NODE, &image);
         assert!(house.poll8266(NODE, &old).body == image, "{slot}");
     }
+}
+
+#[test]
+fn a_file_above_the_largest_image_is_held_and_its_problem_names_the_setting() {
+    let house = House::patient(
+        "settle = \"0s\"\nremoval_grace = \"0s\"\nquiet = \"0s\"\nlargest_image = \"16 KiB\"",
+        "",
+    );
+    let (small, large) = (image8266(1), sized(16 * 1024 + 16));
+    let old = other_md5(0);
+    house.offer(&small);
+    house.put_renamed(&format!("{SLOT}/firmware.bin"), &large);
+    house.wait_decision(NODE, "held unreadable");
+    assert_eq!(house.hears(&esp8266(&old)), hears_304("held unreadable"));
+    let catalog = house.tree.catalog();
+    let problems: Vec<String> = catalog.problems().iter().map(ToString::to_string).collect();
+    let wanted = format!(
+        "it has {} bytes; [tree] largest_image allows 16384",
+        large.len()
+    );
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains(&format!("{SLOT}/firmware.bin")) && problems[0].contains(&wanted),
+        "{problems:?}"
+    );
+    house.offer(&sized(16 * 1024));
+    assert_eq!(house.tree.catalog().problems(), []);
+}
+
+fn sized(size: usize) -> Vec<u8> {
+    Esp8266 {
+        size,
+        ..Esp8266::default()
+    }
+    .build()
 }
