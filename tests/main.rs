@@ -18,6 +18,7 @@ mod formats;
 mod house;
 mod identity;
 mod limits;
+mod log;
 mod loop_guard;
 mod nginx;
 mod poll;
