@@ -15,6 +15,7 @@ mod documents;
 mod files;
 mod fleet;
 mod formats;
+mod full_disk;
 mod house;
 mod identity;
 mod limits;
