@@ -282,3 +282,53 @@ impl Future for Answering {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytesize::ByteSize;
+
+    use super::*;
+    use crate::config::LimitsConfig;
+    use crate::http::Delivery;
+
+    struct Nobody;
+
+    impl Delivery for Nobody {
+        fn ended(self: Box<Self>, _: u64, _: bool) {}
+    }
+
+    /// A connection on which a download begins, and what its transport is asked for.
+    fn download(shared: &Arc<Shared>) -> (Arc<Wire>, Option<usize>) {
+        let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
+        wire.begin(Box::new(Nobody), 1000);
+        let conversation = Conversation {
+            shared: shared.clone(),
+            wire: wire.clone(),
+        };
+        conversation.count();
+        let asked = wire.take_narrow();
+        conversation.count();
+        assert_eq!(wire.take_narrow(), None, "a connection is counted once");
+        (wire, asked)
+    }
+
+    #[test]
+    fn only_above_wide_downloads_a_download_is_given_less_kernel_memory() {
+        let limits = LimitsConfig {
+            wide_downloads: 2,
+            send_buffer: ByteSize::kib(16),
+            ..LimitsConfig::default()
+        };
+        let shared = Shared::new(Vec::new(), None, limits, Vec::new());
+        let (first, asked) = download(&shared);
+        assert_eq!(asked, None);
+        let (second, asked) = download(&shared);
+        assert_eq!(asked, None);
+        assert_eq!(download(&shared).1, Some(16 * 1024));
+        // Two are over, one is left.
+        shared.forget_download(&first);
+        shared.forget_download(&second);
+        assert_eq!(download(&shared).1, None);
+        assert_eq!(download(&shared).1, Some(16 * 1024));
+    }
+}

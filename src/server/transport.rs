@@ -189,3 +189,47 @@ impl AsyncWrite for Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::IpAddr;
+
+    use tokio::net::TcpListener;
+
+    use super::super::deadline::Deadlines;
+    use super::*;
+    use crate::http::Records;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn send_buffer(transport: &Transport) -> usize {
+        SockRef::from(transport.stream.tcp())
+            .send_buffer_size()
+            .unwrap()
+    }
+
+    async fn say(transport: &mut Transport, bytes: &[u8]) {
+        let pieces = [IoSlice::new(&[]), IoSlice::new(bytes)];
+        let written = poll_fn(|cx| Pin::new(&mut *transport).poll_write_vectored(cx, &pieces));
+        assert_eq!(written.await.unwrap(), bytes.len());
+    }
+
+    #[tokio::test]
+    async fn the_send_buffer_is_bounded_when_it_is_asked_for_and_left_alone_before() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (_client, server) = (client.await.unwrap(), listener.accept().await.unwrap().0);
+        let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
+        let deadline = Deadlines::new().begin(SECOND);
+        let mut transport = Transport::new(Stream::Plain(server), wire.clone(), deadline, SECOND);
+        let before = send_buffer(&transport);
+        let bound = 16 * 1024;
+        assert!(before > bound, "{before}");
+        say(&mut transport, b"head").await;
+        assert_eq!(send_buffer(&transport), before);
+        wire.narrow(bound);
+        say(&mut transport, b"head").await;
+        assert!(send_buffer(&transport) <= bound);
+    }
+}
