@@ -166,3 +166,61 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use notify::event::Flag;
+
+    use super::*;
+    use crate::health::Board;
+    use crate::tree::{Catalog, Message, Patience, Settings, Tree};
+
+    const NEVER: Duration = Duration::from_secs(86_400);
+
+    async fn wait_for(tree: &Tree, done: impl Fn(&Catalog) -> bool) {
+        let mut changes = tree.changes();
+        let wait = async {
+            while !done(&tree.catalog()) {
+                changes.changed().await.unwrap();
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
+        assert!(waited.is_ok(), "it never came true");
+    }
+
+    #[tokio::test]
+    async fn notifications_that_were_lost_lead_to_a_look_at_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("ota");
+        fs::create_dir_all(root.join("dev/key")).unwrap();
+        // Nothing is watched and no sweep comes by itself.
+        let settings = Settings {
+            root: root.clone(),
+            state: dir.path().join("state"),
+            patience: Patience {
+                settle: Duration::ZERO,
+                removal_grace: Duration::ZERO,
+                quiet: Duration::ZERO,
+            },
+            sweep: NEVER,
+            poll: NEVER,
+            largest_image: 1 << 20,
+            memory: 1 << 20,
+            keep_previous: 0,
+            live: false,
+        };
+        let tree = Tree::start(settings, &Arc::new(Board::new())).unwrap();
+        wait_for(&tree, |catalog| catalog.complete).await;
+        fs::create_dir(root.join("dev/other")).unwrap();
+        let lost = notify::Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        tree.messages.send(Message::Event(Ok(lost))).unwrap();
+        wait_for(&tree, |catalog| {
+            catalog.at(Path::new("dev/other")).is_some()
+        })
+        .await;
+    }
+}
