@@ -1,12 +1,13 @@
 //! A removal that would expose a less specific image counts only after a while.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::house::{House, image8266};
+use crate::house::{House, image8266, wait_until};
 use crate::tree_kit::{GRACE, NODE, SetAtTheEnd, offered, wait_noticed};
 use otatree::firmware::Md5;
 
@@ -233,6 +234,40 @@ fn git_checkout_of_another_branch_and_back_gives_nobody_anything_but_its_own() {
             } else {
                 fleet.wait_release(release);
             }
+        }
+    });
+}
+
+#[test]
+fn a_copy_that_stalls_gives_nobody_anything_but_whole_images_of_its_own() {
+    let fleet = Fleet::new();
+    let ota = fleet.house.ota();
+    fleet.polls_during(|_| {
+        for release in [1, 2] {
+            // As scp does it: the old file is cut to nothing, and the new bytes come into it.
+            let stalled: Vec<_> = (0..NODES)
+                .map(|node| {
+                    let path = ota.join(format!("dev/lotus/n{node}/firmware.bin"));
+                    let mut file = fs::File::create(path).unwrap();
+                    let image = image_of(node, release);
+                    let cut = image.len() * (usize::try_from(node).unwrap() + 1) / 51;
+                    file.write_all(&image[..cut]).unwrap();
+                    (file, image, cut)
+                })
+                .collect();
+            wait_noticed(&fleet.house);
+            for node in 0..NODES {
+                let device = format!("dev/lotus/n{node}/key");
+                wait_until("what is not whole is held", || {
+                    // Without even a sketch in it, it looks like another file than the app.
+                    let answer = fleet.house.head(&format!("/ota_update/{device}"));
+                    ["held corrupt", "held not-an-app"].contains(&answer.decision())
+                });
+            }
+            for (mut file, image, cut) in stalled {
+                file.write_all(&image[cut..]).unwrap();
+            }
+            fleet.wait_release(release);
         }
     });
 }
