@@ -304,6 +304,7 @@ mod tests {
         let conversation = Conversation {
             shared: shared.clone(),
             wire: wire.clone(),
+            deadline: shared.deadlines.begin(std::time::Duration::from_secs(1)),
         };
         conversation.count();
         let asked = wire.take_narrow();
