@@ -277,10 +277,6 @@ fn every_link_of_the_documents_leads_somewhere() {
                 "" => page.clone(),
                 file => page.parent().unwrap().join(file),
             };
-            // The figures come with the benchmark.
-            if path.ends_with("docs/performance.md") {
-                continue;
-            }
             assert!(path.exists(), "{}: {target}", page.display());
             if !fragment.is_empty() {
                 let linked = fs::read_to_string(&path).unwrap();

@@ -220,7 +220,7 @@ impl Desk {
         for name in names {
             self.roster.begins(name, image.facts.id());
         }
-        if span.from > 0 {
+        if span.from > 0 || !self.tree.wants_copy(image) {
             return;
         }
         let (tree, image) = (self.tree.clone(), image.clone());

@@ -2,11 +2,11 @@
 //!
 //! `kept/<sha-256>` holds the bytes, `kept/slots.json` says which slot delivered which, newest first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::firmware::{Image, Sha256};
@@ -16,6 +16,14 @@ use super::{Settings, hasher};
 
 /// Between two attempts, when one failed.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// What was asked for. Locked for a moment only: every download looks here, also while a copy is being written.
+#[derive(Default)]
+struct Asked {
+    newest: HashMap<PathBuf, Sha256>,
+    /// After a failure nothing is tried for a while: a full disk is not filled by trying.
+    failed: Option<Instant>,
+}
 
 /// Slot → ids of delivered images, newest first.
 type Slots = BTreeMap<PathBuf, Vec<Sha256>>;
@@ -27,8 +35,7 @@ pub struct Kept {
     /// Per slot, beside the one in use.
     previous: usize,
     slots: Mutex<Slots>,
-    /// After a failure nothing is tried for a while: a full disk is not filled by trying.
-    failed: Mutex<Option<Instant>>,
+    asked: Mutex<Asked>,
     board: Arc<Board>,
 }
 
@@ -48,9 +55,28 @@ impl Kept {
             root: settings.root.clone(),
             previous,
             slots: Mutex::new(slots),
-            failed: Mutex::default(),
+            asked: Mutex::default(),
             board,
         }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says once for each image of a slot that a copy is to be kept. Never waits for a copy under way.
+    pub(super) fn wants(&self, image: &Image) -> bool {
+        let slot = image.path.parent().unwrap_or(Path::new(""));
+        let id = image.facts.id();
+        let mut asked = self.asked();
+        if self.previous == 0
+            || asked.newest.get(slot) == Some(&id)
+            || asked.failed.is_some_and(|at| at.elapsed() < RETRY)
+        {
+            return false;
+        }
+        asked.newest.insert(slot.to_owned(), id);
+        true
     }
 
     /// Keeps a copy, unless the slot's newest is this one. A failure is said on the board and stops nothing.
@@ -63,10 +89,6 @@ impl Kept {
         if slots.get(slot).and_then(|ids| ids.first()) == Some(&image.facts.id()) {
             return;
         }
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_some_and(|at| at.elapsed() < RETRY) {
-            return;
-        }
         let result = self.copy(image).and_then(|copied| {
             if copied {
                 self.enter(&mut slots, slot, image.facts.id())
@@ -74,7 +96,11 @@ impl Kept {
                 Ok(())
             }
         });
-        *failed = result.is_err().then(Instant::now);
+        if result.is_err() {
+            let mut asked = self.asked();
+            asked.newest.remove(slot);
+            asked.failed = Some(Instant::now());
+        }
         let text = result.err().map(|error| {
             format!(
                 "delivered images cannot be kept in {} ({error}); they are served all the same",

@@ -242,6 +242,12 @@ impl Tree {
         let _ = self.messages.send(Message::Hint(folder));
     }
 
+    /// Says once for each image of a slot that [`Tree::keep`] has something to do. Never waits.
+    #[must_use]
+    pub fn wants_copy(&self, image: &Image) -> bool {
+        self.kept.wants(image)
+    }
+
     /// Keeps a copy of an image that is being delivered, unless its slot has it. Reads and writes: not for async threads.
     pub fn keep(&self, image: &Image) {
         self.kept.keep(image);

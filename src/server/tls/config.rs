@@ -1,4 +1,4 @@
-//! The rustls configurations: which versions, groups and sessions, why, and why no tickets.
+//! The rustls configurations: which versions, groups and sessions, tickets, and why.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Configs {
     /// `require_ems` false (BearSSL has no extended master secret).
     ///
     /// # Errors
-    /// When the provider cannot do both versions.
+    /// When the provider cannot do both versions, or gives no random bytes for ticket keys.
     pub(super) fn new(
         resolver: &Arc<dyn ResolvesServerCert>,
         sessions: usize,
@@ -53,8 +53,10 @@ impl Configs {
         } else {
             ServerSessionMemoryCache::new(sessions)
         };
-        // No tickets at all: BearSSL and mbedTLS resume TLS 1.2 by session id, a ticket costs 3 % of a poll here and RAM in
-        // the node. No node resumes TLS 1.3, and two tickets cost a tenth of a poll.
+        // Who takes a ticket (mbedTLS) needs no place among the sessions: without tickets a poll on a fresh TLS 1.2
+        // connection cost a tenth more, and the places filled up.
+        any.ticketer = aws_lc_rs::Ticketer::new()?;
+        // No node resumes TLS 1.3, and two tickets cost a tenth of a poll.
         any.send_tls13_tickets = 0;
         // Clients without ALPN pass; those that offer only others are refused (RFC 7301 section 3.2).
         any.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -96,6 +98,7 @@ fn tls12_over(
         .with_no_client_auth()
         .with_cert_resolver(resolver.clone());
     config.session_storage = like.session_storage.clone();
+    config.ticketer = like.ticketer.clone();
     config.alpn_protocols = like.alpn_protocols.clone();
     Ok(config)
 }
