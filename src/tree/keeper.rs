@@ -24,8 +24,8 @@ use super::judge::Before;
 use super::read::Root;
 use super::watch::Watches;
 
-/// Folders looked at before messages are heard again.
-const SLICE: usize = 64;
+/// Folders looked at before messages are heard again: on a cold disk each takes a millisecond, and a device may wait.
+const SLICE: usize = 8;
 
 /// While the first scan runs, readers see it grow at this pace.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
