@@ -8,7 +8,7 @@ use otatree::firmware::{
     Decision, Device, DeviceFamily, Found, Guards, ImageKind, Md5, RunningImage, Sha256, Standing,
     Visit, decide,
 };
-use otatree::tree::{Candidate, Catalog};
+use otatree::tree::Catalog;
 use serde::Serialize;
 
 use super::{Exit, UsageError, settings, show};
@@ -185,13 +185,15 @@ fn report(catalog: &Catalog, device: &Device, visit: &Visit, guards: Guards) -> 
     let mut won = None;
     let mut slots = Vec::new();
     for tried in catalog.search(device) {
-        let candidate = tried.folder.map(|folder| folder.candidate(visit.kind));
-        let wins =
-            won.is_none() && candidate.is_some_and(|candidate| *candidate != Candidate::Absent);
+        let wins = won.is_none() && tried.ends(visit.kind);
         if wins {
             won = Some(tried.slot.to_string());
         }
-        let found = candidate.map_or_else(|| "no such folder".to_owned(), show::candidate);
+        let found = match tried.folder {
+            _ if tried.unread => "it cannot be read, so it may be meant".to_owned(),
+            Some(folder) => show::candidate(folder.candidate(visit.kind)),
+            None => "no such folder".to_owned(),
+        };
         slots.push(Tried {
             slot: tried.slot.to_string(),
             found,

@@ -116,6 +116,14 @@ impl Desk {
         self.decide(device, visit, &found)
     }
 
+    /// Decides a visit by what is known now, and where that does not do, after a look at the disk.
+    pub async fn check_in_or_wait(&self, device: &Device, visit: &Visit) -> Decision {
+        match self.check_in(device, visit) {
+            Some(decision) => decision,
+            None => self.check_in_patiently(device, visit).await,
+        }
+    }
+
     fn decide(&self, device: &Device, visit: &Visit, found: &Found) -> Decision {
         let rules = self.rules.load();
         let decision = decide(found, visit, rules.guards, |image| {

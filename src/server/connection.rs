@@ -93,15 +93,17 @@ async fn converse(
     deadline.set(limits.head);
     let transport = Transport::new(stream, wire.clone(), deadline.clone(), limits.head);
     // The receiver lives until this connection is over: the server's end waits for the last one.
-    let left = speak_http(transport, &wire, shared, &deadline, &mut stopping).await;
-    if let Ok(Some(stream)) = left {
-        let complete = Box::pin(linger(stream, limits.dead_peer)).await;
-        wire.end(complete);
-        shared.forget_download(&wire);
-        return Ok(());
-    }
+    let result = match speak_http(transport, &wire, shared, &deadline, &mut stopping).await {
+        Ok(Some(stream)) => {
+            let complete = Box::pin(linger(stream, limits.dead_peer)).await;
+            wire.end(complete);
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
     shared.forget_download(&wire);
-    left.map(drop)
+    result
 }
 
 async fn shake_hands(

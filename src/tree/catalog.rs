@@ -87,8 +87,6 @@ pub struct Folder {
     pub filesystem: Candidate,
     /// The candidate files, as last read.
     pub files: Box<[Known]>,
-    /// Ids of all images that took part in a choice among several; empty when there never were several.
-    pub rivals: Box<[Sha256]>,
     /// What is wrong with what was read here.
     pub read_problems: Arc<[Problem]>,
     /// What is wrong here, all of it.
@@ -135,8 +133,25 @@ pub struct Catalog {
 pub struct Tried<'a> {
     /// Where.
     pub slot: SlotPath<'a>,
-    /// What was there; `None` when the folder does not exist.
+    /// What was there; `None` when the folder does not exist, or nobody knows whether it does.
     pub folder: Option<&'a Arc<Folder>>,
+    /// It, or a folder on the way to it, could not be read.
+    pub unread: bool,
+}
+
+impl<'a> Tried<'a> {
+    /// What the slot has of this kind, as far as it could be read.
+    #[must_use]
+    pub fn candidate(&self, kind: ImageKind) -> &'a Candidate {
+        self.folder
+            .map_or(&Candidate::Absent, |folder| folder.candidate(kind))
+    }
+
+    /// The search for an image of this kind ends here.
+    #[must_use]
+    pub fn ends(&self, kind: ImageKind) -> bool {
+        self.unread || *self.candidate(kind) != Candidate::Absent
+    }
 }
 
 impl Catalog {
@@ -157,34 +172,35 @@ impl Catalog {
 
     /// The seven slots of a device, most specific first, with what is there.
     pub fn search<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = Tried<'a>> {
-        device.slots().into_iter().map(|slot| Tried {
+        device.slots().into_iter().map(|slot| self.reach(slot))
+    }
+
+    fn reach<'a>(&'a self, slot: SlotPath<'a>) -> Tried<'a> {
+        let mut folder = &self.root;
+        for word in slot.words() {
+            let Some(child) = folder.children.get(word) else {
+                return Tried {
+                    slot,
+                    folder: None,
+                    unread: folder.unread,
+                };
+            };
+            folder = child;
+        }
+        Tried {
             slot,
-            folder: self.folder(slot.words().iter().copied()),
-        })
+            folder: Some(folder),
+            unread: folder.unread,
+        }
     }
 
     /// What a device finds: the first slot that holds any candidate of this kind ends the search. So does a folder on
     /// the way that could not be read: what it holds may be meant for this very device.
     #[must_use]
     pub fn find(&self, device: &Device, kind: ImageKind) -> Found {
-        for slot in device.slots() {
-            let mut folder = &self.root;
-            let mut here = true;
-            for word in slot.words() {
-                match folder.children.get(word) {
-                    Some(child) => folder = child,
-                    None if folder.unread => return Found::Withheld(HoldReason::Unreadable),
-                    None => {
-                        here = false;
-                        break;
-                    }
-                }
-            }
-            if !here {
-                continue;
-            }
-            match folder.candidate(kind) {
-                Candidate::Absent if folder.unread => {
+        for tried in self.search(device) {
+            match tried.candidate(kind) {
+                Candidate::Absent if tried.unread => {
                     return Found::Withheld(HoldReason::Unreadable);
                 }
                 Candidate::Absent => {}

@@ -126,17 +126,13 @@ impl Keeper {
         let before = offered_before(folder.candidate(kind))
             .or_else(|| restless.and_then(|restless| restless.before[place(kind)].clone()))
             .or_else(|| choice.map(Choice::before));
-        let rivals = match choice {
-            Some(choice) if folder.rivals.is_empty() => &choice.rivals,
-            _ => &folder.rivals,
-        };
         let sight = Sight {
             path: rel,
             kind,
             files: &folder.files,
             candidate: folder.candidate(kind),
             before: before.as_ref(),
-            rivals,
+            rivals: choice.map_or(&[], |choice| &choice.rivals),
             calm_for,
             gone_for,
         };
@@ -208,10 +204,7 @@ impl Keeper {
         let Some(name) = offer.image.path.file_name().and_then(|name| name.to_str()) else {
             return;
         };
-        let rivals = judge::rivals(
-            known.map_or(&folder.rivals, |choice| &choice.rivals),
-            &folder.files,
-        );
+        let rivals = judge::rivals(known.map_or(&[], |choice| &choice.rivals), &folder.files);
         let id = Some(offer.image.facts.id());
         if known.is_some_and(|choice| {
             *choice.name == *name && choice.id == id && choice.rivals == rivals
@@ -224,10 +217,9 @@ impl Keeper {
             Choice {
                 name: name.into(),
                 id,
-                rivals: rivals.clone(),
+                rivals,
             },
         );
-        self.catalog.edit(rel, |folder| folder.rivals = rivals);
     }
 
     pub(super) fn want(&self, rel: &Path, file: &Known) {

@@ -86,13 +86,9 @@ impl Door {
     fn sum(&self, device: Device, visit: Visit, part: Part) -> Answer {
         let desk = self.desk.clone();
         Answer::Later(Box::pin(async move {
-            let mut known = desk.check_in(&device, &visit);
-            if known.is_none() {
-                known = Some(desk.check_in_patiently(&device, &visit).await);
-            }
-            match known {
+            match desk.check_in_or_wait(&device, &visit).await {
                 // The tree is not read far enough: what it offers now may be the less specific image.
-                Some(Decision::Held(HoldReason::NotReady)) => sum(None, part),
+                Decision::Held(HoldReason::NotReady) => sum(None, part),
                 _ => sum(desk.offered(&device, visit.kind), part),
             }
         }))
@@ -125,11 +121,7 @@ impl Door {
     fn version(&self, device: Device, visit: Visit) -> Answer {
         let desk = self.desk.clone();
         Answer::Later(Box::pin(async move {
-            let decision = match desk.check_in(&device, &visit) {
-                Some(decision) => decision,
-                None => desk.check_in_patiently(&device, &visit).await,
-            };
-            let image = match decision {
+            let image = match desk.check_in_or_wait(&device, &visit).await {
                 Decision::Update(image) => Some(image),
                 Decision::UpToDate => desk.offered(&device, visit.kind),
                 Decision::NoImage | Decision::Held(_) => None,
