@@ -314,3 +314,28 @@ fn bytes_that_are_no_tls_do_no_harm() {
     }
     assert_eq!(house.get_tls(&path(NODE), &[]).status, 200);
 }
+
+/// The last answer of a connection waits for the words that end it; when the end is not at hand, it waits for nothing.
+#[test]
+fn a_last_answer_leaves_though_a_promised_body_never_comes() {
+    let house = house();
+    for request in [
+        "POST /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\nContent-Length: 100\r\n\r\nabc",
+        "GET /healthz HTTP/1.0\r\n\r\nGET /healthz HTTP/1.0\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n",
+    ] {
+        let mut stream = house.connect_tls();
+        stream.write_all(request.as_bytes()).unwrap();
+        assert!(
+            [200, 405].contains(&read_one(&mut stream).status),
+            "{request}"
+        );
+    }
+    let mut stream = house.connect_tls();
+    for _ in 0..3 {
+        let headers = [("Connection", "keep-alive")];
+        assert_eq!(ask(&mut stream, "/healthz", "HTTP/1.1", &headers).status, 200);
+    }
+}

@@ -54,6 +54,8 @@ pub struct Wire {
     counted: AtomicBool,
     /// Kernel memory for what is sent; 0: as much as the kernel thinks right.
     send_buffer: AtomicUsize,
+    /// The answer under way is the last on this connection.
+    last: AtomicBool,
 }
 
 impl Wire {
@@ -70,6 +72,7 @@ impl Wire {
             running: Mutex::default(),
             counted: AtomicBool::new(false),
             send_buffer: AtomicUsize::new(0),
+            last: AtomicBool::new(false),
         })
     }
 
@@ -157,6 +160,23 @@ impl Wire {
             0 => None,
             _ => Some(self.send_buffer.swap(0, Ordering::Relaxed)),
         }
+    }
+
+    /// The client wants the connection closed after the answer to come, or not.
+    pub fn set_last(&self, last: bool) {
+        self.last.store(last, Ordering::Relaxed);
+    }
+
+    /// The answer under way is short, and nothing follows it: it may wait for the words that end the connection.
+    #[must_use]
+    pub fn ends_with_this(&self) -> bool {
+        self.last.load(Ordering::Relaxed) && !self.delivers()
+    }
+
+    /// Takes back [`Wire::set_last`]; says whether it was set.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.last.load(Ordering::Relaxed) && self.last.swap(false, Ordering::Relaxed)
     }
 
     /// A download was begun and has not ended.

@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{StatusCode, Version};
@@ -168,6 +170,10 @@ async fn speak_http(
         let serve = poll_fn(|cx| {
             loop {
                 let result = connection.poll_without_shutdown(cx);
+                // An answer that waits for the end of the connection waits for nothing when that is not at hand.
+                if result.is_pending() && wire.goes_on() {
+                    continue;
+                }
                 // hyper drops what it has buffered of a last answer when it is told too early.
                 if result.is_ready() || !ending || told || wire.is_sending() {
                     break result;
@@ -192,8 +198,19 @@ async fn speak_http(
     if wire.delivers() {
         return Ok(Some(transport.into_stream()));
     }
-    tokio::io::AsyncWriteExt::shutdown(&mut transport).await?;
-    Ok(None)
+    tokio::select! {
+        said = transport.say_end() => said.map(|()| None),
+        () = deadline.passed() => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// The client wants the connection closed after this answer (RFC 9112, 9.3).
+fn wants_end(parts: &Parts) -> bool {
+    let said = parts.headers.get(CONNECTION).map(HeaderValue::as_bytes);
+    match parts.version {
+        Version::HTTP_11 => said.is_some_and(|said| said.eq_ignore_ascii_case(b"close")),
+        _ => said.is_none_or(|said| !said.eq_ignore_ascii_case(b"keep-alive")),
+    }
 }
 
 /// What hyper asks on one connection.
@@ -227,6 +244,7 @@ impl Service<hyper::Request<Incoming>> for Conversation {
         self.deadline.set(self.shared.limits.load().head);
         // The body, if there is one, is dropped unread: hyper closes the connection rather than drain it.
         let (parts, _) = request.into_parts();
+        self.wire.set_last(wants_end(&parts));
         if parts.version == Version::HTTP_11 && !parts.headers.contains_key(hyper::header::HOST) {
             return Answering::now(text(
                 StatusCode::BAD_REQUEST,

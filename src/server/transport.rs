@@ -5,6 +5,7 @@
 //! is left alone. Each piece of HTTP is written by itself, so a body never begins in the record that ends the head:
 //! an ESP8266 fails when the first body record holds fewer than 4 bytes.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -82,6 +83,15 @@ impl Transport {
         self.stream
     }
 
+    /// Says in TLS that nothing more comes, together with an answer that waited for it.
+    pub async fn say_end(&mut self) -> io::Result<()> {
+        let Stream::Tls(tls) = &mut self.stream else {
+            return Ok(());
+        };
+        tls.get_mut().1.send_close_notify();
+        poll_fn(|cx| Pin::new(&mut **tls).poll_flush(cx)).await
+    }
+
     /// Limits the kernel memory for what is sent. A failure costs memory only.
     fn narrow(&self, bytes: usize) {
         // The kernel doubles it for its own book-keeping (socket(7)).
@@ -104,6 +114,9 @@ impl Transport {
             if written < piece.len() {
                 break;
             }
+        }
+        if self.wire.ends_with_this() {
+            return Poll::Ready(Ok(taken));
         }
         match Pin::new(&mut **tls).poll_flush(cx) {
             Poll::Ready(Ok(())) => self.batch = (self.batch * 2).min(BATCH.1),
@@ -176,8 +189,11 @@ impl AsyncWrite for Transport {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        match &mut this.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            // A last answer leaves in one packet with the end: a segment and a system call less on both sides.
+            Stream::Tls(_) if this.wire.ends_with_this() => Poll::Ready(Ok(())),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
@@ -192,7 +208,6 @@ impl AsyncWrite for Transport {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::net::IpAddr;
 
     use tokio::net::TcpListener;
