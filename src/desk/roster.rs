@@ -5,13 +5,15 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use crate::firmware::{Delivery, Device, NodeId, Org, Record, Sha256, Standing, Visit};
 
 /// Most devices, and most downloads that may be continued; the oldest are forgotten first.
 const MOST: usize = 100_000;
 
 /// One piece of hardware under one name.
-type Who = (Org, NodeId, Option<Box<str>>);
+type Who = (Org, NodeId, Option<SmolStr>);
 
 /// A map that forgets its oldest entries.
 struct Bounded<K, V> {

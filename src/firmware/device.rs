@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smol_str::SmolStr;
+
 use super::{
     Esp32Chip, Family, ImageKind, Md5, NodeId, Org, OtaKey, ParseWordError, Project, Sha256,
 };
@@ -111,7 +113,7 @@ pub struct Visit {
     /// What it says it runs.
     pub running: RunningImage,
     /// The version it says it runs; `None` where it does not say.
-    pub version: Option<Box<str>>,
+    pub version: Option<SmolStr>,
     /// Its chip family.
     pub family: DeviceFamily,
     /// The largest app it can take, in bytes; `None` where it does not say.
@@ -119,7 +121,7 @@ pub struct Visit {
     /// The size of its flash chip, in bytes; `None` where it does not say.
     pub chip_size: Option<u64>,
     /// What tells this piece of hardware from another under the same name: MAC or chip id, as sent.
-    pub hardware: Option<Box<str>>,
+    pub hardware: Option<SmolStr>,
 }
 
 impl Visit {
@@ -153,7 +155,8 @@ impl Visit {
                 offer.is_run_by(*md5, *sha256)
             }
             (ImageKind::Firmware, RunningImage::Unhashed) => {
-                self.version.is_some() && self.version == offer.image.facts.version
+                self.version.is_some()
+                    && self.version.as_deref() == offer.image.facts.version.as_deref()
             }
         }
     }

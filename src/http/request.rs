@@ -7,8 +7,12 @@ use std::sync::Arc;
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
+use smallvec::SmallVec;
 
 use super::Wire;
+
+/// The words of a path; a device's path has no more than eight.
+pub type Words<'a> = SmallVec<[Cow<'a, str>; 8]>;
 
 /// A request without its body: no door here reads one.
 pub struct Request {
@@ -82,10 +86,10 @@ impl Request {
     /// The words of the path, percent-decoded one by one, so that a decoded slash does not split; one slash at the end is
     /// tolerated. `None` where the escapes are wrong or do not give UTF-8.
     #[must_use]
-    pub fn words(&self) -> Option<Vec<Cow<'_, str>>> {
+    pub fn words(&self) -> Option<Words<'_>> {
         let path = self.path().strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
-        let mut words = Vec::with_capacity(8);
+        let mut words = Words::new();
         let mut start = 0;
         let mut escaped = false;
         // One pass over the bytes: every poll comes through here.

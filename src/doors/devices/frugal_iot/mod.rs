@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
+use smallvec::SmallVec;
 
 use crate::config::FrugalIotConfig;
 use crate::desk::Desk;
@@ -192,7 +193,7 @@ impl HttpDoor for Door {
         let Some(words) = request.words() else {
             return refuse(request, "the path has a broken %-escape");
         };
-        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let words: SmallVec<[&str; 8]> = words.iter().map(AsRef::as_ref).collect();
         match words[..] {
             ["files", ref path @ ..] => self.file(request, path),
             [_, org, project, node, key] => {
