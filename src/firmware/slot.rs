@@ -37,14 +37,14 @@ pub struct SlotPath<'a> {
 }
 
 impl<'a> SlotPath<'a> {
-    fn of(device: &'a Device, parts: &[Part]) -> Self {
-        let mut words = [device.org.as_str(), "", "", ""];
+    fn of([org, project, node, key]: [&'a str; 4], parts: &[Part]) -> Self {
+        let mut words = [org, "", "", ""];
         for (word, part) in words[1..].iter_mut().zip(parts) {
             *word = match part {
-                Part::Project => device.project.as_str(),
+                Part::Project => project,
                 Part::AnyProject => ANY_PROJECT,
-                Part::Node => device.node.as_str(),
-                Part::Key => device.key.as_str(),
+                Part::Node => node,
+                Part::Key => key,
             };
         }
         Self {
@@ -73,7 +73,13 @@ impl Device {
     /// The seven slots that may hold an image for this device, most specific first.
     #[must_use]
     pub fn slots(&self) -> [SlotPath<'_>; 7] {
-        SEARCH_ORDER.map(|parts| SlotPath::of(self, parts))
+        let words = [
+            self.org.as_str(),
+            self.project.as_str(),
+            self.node.as_str(),
+            self.key.as_str(),
+        ];
+        SEARCH_ORDER.map(|parts| SlotPath::of(words, parts))
     }
 }
 
