@@ -196,6 +196,55 @@ fn a_visitor_does_not_make_a_range_continue_another_image() {
 }
 
 #[test]
+fn a_range_that_continues_an_unknown_download_is_refused() {
+    // So it is after a restart: the node began with an image that nobody remembers.
+    let house = House::new();
+    let image = image32(1);
+    house.offer(&image);
+    let (old, old_sha) = (other_md5(0), Sha256::of(b"old").to_string());
+    let updater = esp32(&old, &old_sha);
+    let tag = house.head(&path(NODE)).header("etag").unwrap().to_owned();
+    let idf = [("User-Agent", "ESP32 HTTP Client/1.0")];
+    let file = format!("/files/{SLOT}/firmware.bin");
+    for name in [path(NODE), file] {
+        let ask =
+            |who: &[(&str, &str)], more: &[(&str, &str)]| house.get(&name, &[who, more].concat());
+        for who in [&idf[..], &updater, &[]] {
+            is_beyond(&ask(who, &[("Range", "bytes=4096-")]), &image);
+            is_beyond(&ask(who, &[("Range", "bytes=-16")]), &image);
+        }
+        for who in [&idf[..], &updater, &[]] {
+            let sure = [("Range", "bytes=4096-"), ("If-Range", tag.as_str())];
+            gives(&ask(who, &sure), &image, 4096, image.len());
+        }
+    }
+}
+
+#[test]
+fn a_program_of_a_person_continues_what_it_likes_until_it_is_known_to_be_wrong() {
+    let house = House::new();
+    let (image, newer) = (image32(1), image32(2));
+    house.offer(&image);
+    let curl = |range| {
+        let agent = ("User-Agent", "curl/8.5.0");
+        house.get(&path(NODE), &[agent, ("Range", range)])
+    };
+    gives(&curl("bytes=4096-"), &image, 4096, image.len());
+    house.offer(&newer);
+    is_beyond(&curl("bytes=4096-"), &newer);
+}
+
+#[test]
+fn what_a_person_takes_says_nothing_of_what_a_device_began_with() {
+    let house = House::new();
+    let image = image32(1);
+    house.offer(&image);
+    let visitor = house.get(&path(NODE), &[("User-Agent", "curl/8.5.0")]);
+    assert!(visitor.body == image);
+    is_beyond(&part(&house, "bytes=4096-"), &image);
+}
+
+#[test]
 fn an_image_that_comes_back_may_be_continued() {
     let house = House::new();
     let (image, newer) = (image32(1), image32(2));

@@ -213,14 +213,14 @@ impl Desk {
         (limit == 0 || taken < limit).then_some(place)
     }
 
-    /// A range that continues a download is about the image that the download began with, or about this one when
-    /// nothing is known of its beginning. The first name that is known counts.
+    /// Whether a range continues the image that the download began with. The first name that is known counts; `None`
+    /// when nothing is known of its beginning, as after a restart.
     #[must_use]
-    pub fn continues(&self, names: &[String], image: &Image) -> bool {
+    pub fn continues(&self, names: &[String], image: &Image) -> Option<bool> {
         names
             .iter()
             .find_map(|name| self.roster.began(name))
-            .is_none_or(|id| id == image.facts.id())
+            .map(|id| id == image.facts.id())
     }
 
     /// A download begins: its later ranges must be of the same image.

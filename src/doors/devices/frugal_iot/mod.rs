@@ -24,7 +24,7 @@ use crate::firmware::{Decision, Device, HoldReason, Image, Md5, Visit};
 use crate::http::{Answer, Body, HttpDoor, Reply, Request, get_or_head, text};
 
 use send::Order;
-use wire::Wants;
+use wire::{Heard, Wants};
 
 /// For people with curl: what was decided.
 const DECISION: HeaderName = HeaderName::from_static("x-ota-decision");
@@ -77,7 +77,7 @@ impl Door {
             return self.sum(device, heard.visit, part);
         }
         match heard.wants {
-            Wants::Image => self.image(request, device, heard.visit),
+            Wants::Image => self.image(request, device, heard),
             Wants::Version => self.version(device, heard.visit),
             Wants::Unknown => Answer::Now(not_modified(&Decision::Held(HoldReason::BadReport))),
         }
@@ -95,8 +95,8 @@ impl Door {
         }))
     }
 
-    fn image(&self, request: &Request, device: Device, visit: Visit) -> Answer {
-        let decision = self.desk.check_in(&device, &visit);
+    fn image(&self, request: &Request, device: Device, heard: Heard) -> Answer {
+        let decision = self.desk.check_in(&device, &heard.visit);
         if let Some(decision @ (Decision::NoImage | Decision::UpToDate | Decision::Held(_))) =
             &decision
         {
@@ -104,9 +104,9 @@ impl Door {
         }
         let order = Order::new(
             request,
-            Desk::range_name(&device, visit.kind),
+            Desk::range_name(&device, heard.visit.kind),
             Some(device.clone()),
-            visit,
+            heard,
         );
         let desk = self.desk.clone();
         Answer::Later(Box::pin(async move {
@@ -168,7 +168,7 @@ impl Door {
                 Answer::Now(not_modified(&decision))
             }
             decision @ Decision::Update(_) => {
-                let order = Order::new(request, words.join("/"), None, heard.visit);
+                let order = Order::new(request, words.join("/"), None, heard);
                 let desk = self.desk.clone();
                 Answer::Later(Box::pin(async move {
                     send::answer(&desk, decision, order).await

@@ -18,6 +18,7 @@ use crate::desk::{Content, Desk, Ending, OpenError, Place, Span};
 use crate::firmware::{Decision, Device, HoldReason, Image, Visit};
 use crate::http::{self, Asked, Body, Delivery, Reply, Request, Wire, text};
 
+use super::wire::Heard;
 use super::{DECISION, X_MD5, X_SHA256, not_modified};
 
 /// A large image is read in pieces of this size while it is sent.
@@ -31,7 +32,9 @@ pub struct Order {
     pub visit: Visit,
     device: Option<Device>,
     /// Ranges under one name belong together: of this client, else of whoever asks for this device.
-    names: [String; 2],
+    names: Vec<String>,
+    /// A person's program: it may continue a download of which nothing is known.
+    at_own_risk: bool,
     head_only: bool,
     range: Option<Box<[u8]>>,
     if_range: Option<Box<[u8]>>,
@@ -40,15 +43,22 @@ pub struct Order {
 }
 
 impl Order {
-    pub fn new(request: &Request, name: String, device: Option<Device>, visit: Visit) -> Self {
+    pub fn new(request: &Request, name: String, device: Option<Device>, heard: Heard) -> Self {
+        let at_own_risk = heard.is_a_persons_program();
+        let visit = heard.visit;
         let header = |name| request.header(name).map(Into::into);
         let mut client = DefaultHasher::new();
         let agent = request.header(&USER_AGENT);
         (request.client(), &visit.hardware, agent).hash(&mut client);
+        let mut names = vec![format!("{name} {:x}", client.finish())];
+        if !at_own_risk {
+            names.push(name);
+        }
         Self {
             visit,
             device,
-            names: [format!("{name} {:x}", client.finish()), name],
+            names,
+            at_own_risk,
             head_only: request.method() == Method::HEAD,
             // RFC 9110, 14.2: a range is for GET alone.
             range: header(&RANGE).filter(|_| request.method() == Method::GET),
@@ -81,11 +91,14 @@ pub async fn answer(desk: &Arc<Desk>, decision: Decision, order: Order) -> Reply
     let (span, status) = match asked {
         Asked::All => (Span { from: 0, to: size }, StatusCode::OK),
         Asked::Beyond => return beyond(size),
-        // A device would join the end of this image to the beginning of another.
+        // A device would join the end of this image to the beginning of another. How long ago it began, and whether
+        // this image was the one that it would have got then, no file says: what is not remembered is not continued.
         Asked::Part(part)
             if part.from > 0
                 && order.if_range.is_none()
-                && !desk.continues(&order.names, &image) =>
+                && !desk
+                    .continues(&order.names, &image)
+                    .unwrap_or(order.at_own_risk) =>
         {
             return beyond(size);
         }
@@ -115,7 +128,7 @@ fn held(order: &Order, image: &Image, reason: HoldReason) -> Reply {
     let device = order
         .device
         .as_ref()
-        .map_or_else(|| order.names[1].clone(), ToString::to_string);
+        .map_or_else(|| "-".to_owned(), ToString::to_string);
     tracing::info!(device, path = %image.path.display(), %reason, "held: {}", reason.sentence());
     not_modified(&Decision::Held(reason))
 }

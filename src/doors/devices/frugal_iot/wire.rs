@@ -30,6 +30,14 @@ pub struct Heard {
     pub records: Records,
 }
 
+impl Heard {
+    /// A program of a real computer, used by a person: what it joins together is not flashed unseen.
+    #[must_use]
+    pub fn is_a_persons_program(&self) -> bool {
+        !self.visit.is_updater() && self.records == Records::Large
+    }
+}
+
 /// What follows `x-`.
 const PREFIXES: [(&[u8], DeviceFamily); 3] = [
     (b"esp8266-", DeviceFamily::Esp8266),
