@@ -59,7 +59,7 @@ fn a_decision(bencher: Bencher<'_, '_>) {
             black_box(&Found::Nothing),
             black_box(&visit),
             Guards { loop_limit: 3 },
-            |_| Standing::default(),
+            |_| Some(Standing::default()),
         )
     });
 }

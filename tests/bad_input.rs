@@ -336,6 +336,9 @@ fn a_last_answer_leaves_though_a_promised_body_never_comes() {
     let mut stream = house.connect_tls();
     for _ in 0..3 {
         let headers = [("Connection", "keep-alive")];
-        assert_eq!(ask(&mut stream, "/healthz", "HTTP/1.1", &headers).status, 200);
+        assert_eq!(
+            ask(&mut stream, "/healthz", "HTTP/1.1", &headers).status,
+            200
+        );
     }
 }

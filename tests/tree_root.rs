@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::house::{House, image8266, wait_until};
 use crate::tree_kit::{NODE, assert_offered, offered, restarted, wait_noticed};
+use otatree::desk::Errand;
 use otatree::firmware::{Decision, Device, ImageKind, Md5, RunningImage, Visit};
 
 const AT_ONCE: &str = "settle = \"0s\"\nremoval_grace = \"0s\"\nquiet = \"0s\"";
@@ -147,7 +148,8 @@ fn without_a_root_at_the_start_devices_are_held_until_it_comes() {
 #[test]
 fn a_poll_is_decided_without_a_runtime_and_without_a_disk() {
     let mut house = filled();
-    let device = Device::parse("dev", "lotus", "node", "key").unwrap();
+    let device = |key| Errand::Device(Device::parse("dev", "lotus", "node", key).unwrap());
+    let errand = device("key");
     let visit = |image: &[u8]| Visit {
         running: RunningImage::Hashed {
             md5: Some(Md5::of(image)),
@@ -160,14 +162,13 @@ fn a_poll_is_decided_without_a_runtime_and_without_a_disk() {
     assert!(tokio::runtime::Handle::try_current().is_err());
     fs::rename(house.ota(), house.dir.path().join("away")).unwrap();
     fs::remove_dir_all(house.dir.path().join("away")).unwrap();
-    let runs = house.desk.check_in(&device, &visit(&image8266(1)));
+    let runs = house.desk.check_in(&errand, &visit(&image8266(1)));
     assert_eq!(runs, Some(Decision::UpToDate));
-    let other = Device::parse("dev", "lotus", "node", "none").unwrap();
-    let nothing = house.desk.check_in(&other, &visit(&image8266(1)));
+    let nothing = house.desk.check_in(&device("none"), &visit(&image8266(1)));
     assert_eq!(nothing, Some(Decision::NoImage));
-    let old = house.desk.check_in(&device, &visit(b"old"));
+    let old = house.desk.check_in(&errand, &visit(b"old"));
     assert!(matches!(old, Some(Decision::Update(_))), "{old:?}");
     wait_shout(&house, "cannot be read");
-    let runs = house.desk.check_in(&device, &visit(&image8266(1)));
+    let runs = house.desk.check_in(&errand, &visit(&image8266(1)));
     assert_eq!(runs, Some(Decision::UpToDate));
 }

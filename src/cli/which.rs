@@ -181,7 +181,7 @@ fn visit(args: &Args, md5: Option<Md5>, sha256: Option<Sha256>) -> Visit {
 
 fn report(catalog: &Catalog, device: &Device, visit: &Visit, guards: Guards) -> Report {
     let found = catalog.find(device, visit.kind);
-    let decision = decide(&found, visit, guards, |_| Standing::default());
+    let decision = decide(&found, visit, guards, |_| Some(Standing::default()));
     let mut won = None;
     let mut slots = Vec::new();
     for tried in catalog.search(device) {

@@ -3,6 +3,7 @@
 //! A poll is decided in memory: [`Desk::check_in`] never waits. Only what cannot be decided yet (the tree is still being
 //! read, an image is still being examined) waits a moment, in [`Desk::check_in_patiently`].
 
+mod errand;
 mod roster;
 mod talk;
 
@@ -13,9 +14,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::firmware::{
-    Decision, Delivery, Device, Found, Guards, HoldReason, Image, ImageKind, Visit, decide,
+    Decision, Delivery, Found, Guards, HoldReason, Image, ImageKind, Visit, decide,
 };
-use crate::tree::{Candidate, Outcome, Tree};
+use crate::tree::Tree;
+
+pub use errand::Errand;
 
 pub use crate::tree::{Content, OpenError};
 use roster::Roster;
@@ -92,99 +95,56 @@ impl Desk {
     /// Decides a visit by what is known now. Never waits and reads nothing from disk. `None`: the tree is not read far
     /// enough to say, ask [`Desk::check_in_patiently`].
     #[must_use]
-    pub fn check_in(&self, device: &Device, visit: &Visit) -> Option<Decision> {
+    pub fn check_in(&self, errand: &Errand, visit: &Visit) -> Option<Decision> {
         let catalog = self.tree.glance();
-        let found = catalog.find(device, visit.kind);
+        let found = errand.find(&catalog, visit.kind);
         let known = catalog.complete && found != Found::Withheld(HoldReason::NotReady);
-        known.then(|| self.decide(device, visit, &found))
+        known.then(|| self.decide(errand, visit, &found))
     }
 
     /// Decides a visit, after a look at the disk where that is needed. Takes at most the time in which the head of an
     /// answer has to leave; then the visit is held.
-    pub async fn check_in_patiently(&self, device: &Device, visit: &Visit) -> Decision {
+    pub async fn check_in_patiently(&self, errand: &Errand, visit: &Visit) -> Decision {
         let patience = self.rules.load().answer;
         let look = async {
-            if !self.tree.look(device).await {
+            if !self.tree.look(errand.folders()).await {
                 return Found::Withheld(HoldReason::NotReady);
             }
-            self.tree.ready(device, visit.kind).await;
-            self.tree.catalog().find(device, visit.kind)
+            self.tree
+                .search(|catalog| errand.find(catalog, visit.kind))
+                .await
         };
         let found = tokio::time::timeout(patience, look)
             .await
             .unwrap_or(Found::Withheld(HoldReason::NotReady));
-        self.decide(device, visit, &found)
+        self.decide(errand, visit, &found)
     }
 
     /// Decides a visit by what is known now, and where that does not do, after a look at the disk.
-    pub async fn check_in_or_wait(&self, device: &Device, visit: &Visit) -> Decision {
-        match self.check_in(device, visit) {
+    pub async fn check_in_or_wait(&self, errand: &Errand, visit: &Visit) -> Decision {
+        match self.check_in(errand, visit) {
             Some(decision) => decision,
-            None => self.check_in_patiently(device, visit).await,
+            None => self.check_in_patiently(errand, visit).await,
         }
     }
 
-    fn decide(&self, device: &Device, visit: &Visit, found: &Found) -> Decision {
+    fn decide(&self, errand: &Errand, visit: &Visit, found: &Found) -> Decision {
         let rules = self.rules.load();
         let decision = decide(found, visit, rules.guards, |image| {
             self.roster
-                .standing(device, visit, image.facts.id(), self.started.elapsed())
+                .standing(errand, visit, image.facts.id(), self.started.elapsed())
         });
-        self.talk.decided(device, visit, &decision);
+        self.talk.decided(errand, visit, &decision);
         decision
     }
 
-    /// What a device would be offered, whatever it runs; `None` when it is offered nothing.
+    /// What would be offered, whatever the device runs; `None` when nothing is.
     #[must_use]
-    pub fn offered(&self, device: &Device, kind: ImageKind) -> Option<Arc<Image>> {
-        match self.tree.glance().find(device, kind) {
+    pub fn offered(&self, errand: &Errand, kind: ImageKind) -> Option<Arc<Image>> {
+        match errand.find(&self.tree.glance(), kind) {
             Found::Offered(offer) => Some(offer.image),
             Found::Nothing | Found::Withheld(_) => None,
         }
-    }
-
-    /// A sound image by its path in the tree, for clients that want a file name. `words` are folder names and a file
-    /// name as they came from the network; what is not a name in the catalogue is not found.
-    #[must_use]
-    pub fn file(&self, words: &[&str]) -> Option<Arc<Image>> {
-        let (name, folders) = words.split_last()?;
-        let catalog = self.tree.glance();
-        let folder = catalog.folder(folders.iter().copied())?;
-        let file = folder.files.iter().find(|file| *file.name == **name)?;
-        match folder.candidate(file.kind) {
-            Candidate::Offered(offer) if offer.image.path.file_name()? == *name => {
-                Some(offer.image.clone())
-            }
-            Candidate::Offered(_) => match &file.outcome {
-                Outcome::Sound(facts) if facts.proves_whole => Some(Arc::new(Image {
-                    kind: file.kind,
-                    path: folders
-                        .iter()
-                        .collect::<std::path::PathBuf>()
-                        .join(name)
-                        .into(),
-                    facts: facts.clone(),
-                    stamp: file.stamp,
-                    note: None,
-                })),
-                _ => None,
-            },
-            Candidate::Absent | Candidate::Withheld { .. } => None,
-        }
-    }
-
-    /// Decides about one file that was asked for by name. No node is named, so nothing is remembered.
-    #[must_use]
-    pub fn check_file(&self, words: &[&str], visit: &Visit) -> Decision {
-        let found = self.file(words).map_or(Found::Nothing, |image| {
-            Found::Offered(crate::firmware::Offer {
-                image,
-                compressed: None,
-            })
-        });
-        decide(&found, visit, self.rules.load().guards, |_| {
-            crate::firmware::Standing::default()
-        })
     }
 
     /// The bytes of an image that was decided on, with a place among the downloads at once.
@@ -237,17 +197,9 @@ impl Desk {
     }
 
     /// A download ended. Only what a device with device headers took in full is remembered of it.
-    pub fn ended(
-        &self,
-        device: Option<&Device>,
-        visit: &Visit,
-        image: &Image,
-        span: Span,
-        ending: Ending,
-    ) {
+    pub fn ended(&self, errand: &Errand, visit: &Visit, image: &Image, span: Span, ending: Ending) {
         let complete = ending.in_order && ending.sent == span.to - span.from;
-        self.talk.ended(device, image, span, ending, complete);
-        let Some(device) = device else { return };
+        self.talk.ended(errand, image, span, ending, complete);
         if complete && visit.is_updater() && span.to == image.facts.size {
             let delivery = Delivery {
                 kind: visit.kind,
@@ -255,7 +207,7 @@ impl Desk {
                 reported: visit.running.clone(),
                 at: self.started.elapsed(),
             };
-            self.roster.delivered(device, visit, delivery);
+            self.roster.delivered(errand, visit, delivery);
         }
     }
 
@@ -269,12 +221,6 @@ impl Desk {
     #[must_use]
     pub fn downloads(&self) -> usize {
         self.downloads.load(Ordering::Relaxed)
-    }
-
-    /// The name under which ranges of one device's image belong together.
-    #[must_use]
-    pub fn range_name(device: &Device, kind: ImageKind) -> String {
-        format!("{}/{}/{kind}", device.org, device.node)
     }
 
     /// Looks at everything again.

@@ -7,13 +7,21 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use crate::firmware::{Delivery, Device, NodeId, Org, Record, Sha256, Standing, Visit};
+use crate::firmware::{Delivery, NodeId, Org, Record, Sha256, Standing, Visit};
+
+use super::Errand;
 
 /// Most devices, and most downloads that may be continued; the oldest are forgotten first.
 const MOST: usize = 100_000;
 
-/// One piece of hardware under one name.
-type Who = (Org, NodeId, Option<SmolStr>);
+/// Whom something is remembered of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Who {
+    /// One piece of hardware under one name.
+    Node(Org, NodeId, Option<SmolStr>),
+    /// One piece of hardware in one org, which named no node but a file.
+    Hardware(SmolStr, SmolStr),
+}
 
 /// A map that forgets its oldest entries.
 struct Bounded<K, V> {
@@ -55,35 +63,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn who(device: &Device, visit: &Visit) -> Who {
-    (
-        device.org.clone(),
-        device.node.clone(),
-        visit.hardware.clone(),
-    )
+/// `None`: nothing in the request tells this device from another.
+fn who(errand: &Errand, visit: &Visit) -> Option<Who> {
+    let hardware = visit.hardware.clone();
+    match errand {
+        Errand::Device(device) => {
+            Some(Who::Node(device.org.clone(), device.node.clone(), hardware))
+        }
+        Errand::File(path) => Some(Who::Hardware(path.org().into(), hardware?)),
+    }
 }
 
 impl Roster {
-    /// Where a device stands with an image.
+    /// Where a device stands with an image; `None` when nothing can be remembered of it.
     pub fn standing(
         &self,
-        device: &Device,
+        errand: &Errand,
         visit: &Visit,
         image: Sha256,
         now: Duration,
-    ) -> Standing {
+    ) -> Option<Standing> {
+        let who = who(errand, visit)?;
         let records = lock(&self.records);
-        records
-            .map
-            .get(&who(device, visit))
-            .map_or_else(Standing::default, |record| {
-                record.standing(visit.kind, image, &visit.running, now)
-            })
+        let record = records.map.get(&who);
+        Some(record.map_or_else(Standing::default, |record| {
+            record.standing(visit.kind, image, &visit.running, now)
+        }))
     }
 
     /// A device took an image in full.
-    pub fn delivered(&self, device: &Device, visit: &Visit, delivery: Delivery) {
-        lock(&self.records).entry(who(device, visit)).add(delivery);
+    pub fn delivered(&self, errand: &Errand, visit: &Visit, delivery: Delivery) {
+        if let Some(who) = who(errand, visit) {
+            lock(&self.records).entry(who).add(delivery);
+        }
     }
 
     /// The image that a download began with; `None` when nothing is known of it.

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use crate::firmware::{Decision, Device, Image, Visit};
+use crate::firmware::{Decision, Image, Visit};
 
-use super::{Ending, Span};
+use super::{Ending, Errand, Span};
 
 /// Things said before, at most; then the memory begins anew.
 const MOST: usize = 50_000;
@@ -28,32 +28,35 @@ impl Talk {
     }
 
     /// A visit was decided. What repeats every hour is said once.
-    pub fn decided(&self, device: &Device, visit: &Visit, decision: &Decision) {
-        match decision {
-            Decision::Update(_) => {}
-            Decision::UpToDate => tracing::debug!(%device, kind = %visit.kind, "up to date"),
-            Decision::NoImage if self.is_new((device, visit.kind)) => {
-                let slots = device.slots().map(|slot| slot.to_string()).join(" ");
+    pub fn decided(&self, errand: &Errand, visit: &Visit, decision: &Decision) {
+        let device = errand;
+        match (decision, errand) {
+            (Decision::Update(_), _) => {}
+            (Decision::UpToDate, _) => tracing::debug!(%device, kind = %visit.kind, "up to date"),
+            (Decision::NoImage, Errand::Device(who)) if self.is_new((errand, visit.kind)) => {
+                let slots = who.slots().map(|slot| slot.to_string()).join(" ");
                 tracing::info!(%device, kind = %visit.kind, family = %visit.family, %slots, "a miss: no image in any of its slots");
             }
-            Decision::NoImage => tracing::debug!(%device, kind = %visit.kind, "no image"),
-            Decision::Held(reason) if self.is_new((device, visit.kind, reason)) => {
+            (Decision::NoImage, _) => tracing::debug!(%device, kind = %visit.kind, "no image"),
+            (Decision::Held(reason), _) if self.is_new((errand, visit.kind, reason)) => {
                 tracing::info!(%device, kind = %visit.kind, family = %visit.family, %reason, "held: {}", reason.sentence());
             }
-            Decision::Held(reason) => tracing::debug!(%device, kind = %visit.kind, %reason, "held"),
+            (Decision::Held(reason), _) => {
+                tracing::debug!(%device, kind = %visit.kind, %reason, "held");
+            }
         }
     }
 
     /// A download ended.
     pub fn ended(
         &self,
-        device: Option<&Device>,
+        errand: &Errand,
         image: &Image,
         span: Span,
         ending: Ending,
         complete: bool,
     ) {
-        let device = device.map_or_else(|| "-".to_owned(), ToString::to_string);
+        let device = errand;
         let (path, bytes, sent) = (image.path.display(), span.to - span.from, ending.sent);
         let whole = span.from == 0 && span.to == image.facts.size;
         match (complete, whole) {

@@ -31,7 +31,8 @@ pub enum HoldReason {
     DoesNotFit,
     /// Delivered in full several times, and the device still reports something else.
     DoesNotStick,
-    /// The device's headers contradict each other, or one of them cannot be what it says.
+    /// The device's headers contradict each other, one of them cannot be what it says, or they tell neither what it
+    /// runs nor who it is.
     BadReport,
     /// Too many downloads at once.
     Busy,
@@ -78,7 +79,7 @@ impl HoldReason {
                 "it was delivered in full several times, and the device still reports something else"
             }
             Self::BadReport => {
-                "the device's headers contradict each other, or its hash cannot be one"
+                "the device's headers contradict each other, its hash cannot be one, or they tell neither what it runs nor who it is"
             }
             Self::Busy => "too many downloads at once",
         }
@@ -133,12 +134,13 @@ pub struct Guards {
     pub loop_limit: u32,
 }
 
-/// Decides one visit. `standing` is asked only when the answer depends on what the device was given before.
+/// Decides one visit. `standing` is asked only when the answer depends on what the device was given before; `None` is a
+/// device of which nothing can be remembered.
 pub fn decide(
     found: &Found,
     visit: &Visit,
     guards: Guards,
-    standing: impl FnOnce(&Image) -> Standing,
+    standing: impl FnOnce(&Image) -> Option<Standing>,
 ) -> Decision {
     let offer = match found {
         Found::Nothing => return Decision::NoImage,
@@ -167,7 +169,13 @@ pub fn decide(
     let Some(image) = fitting(offer, visit) else {
         return Decision::Held(HoldReason::DoesNotFit);
     };
-    let standing = standing(image);
+    let Some(standing) = standing(image) else {
+        // Given now, it would be given at every poll.
+        return match reports_nothing_of(visit) {
+            true => Decision::Held(HoldReason::BadReport),
+            false => Decision::Update(image.clone()),
+        };
+    };
     if standing.latest && reports_nothing_of(visit) {
         return Decision::UpToDate;
     }

@@ -9,12 +9,14 @@
 //! | `format` | reading those facts out of ESP8266 and ESP32 images |
 //! | `forge` | small well-formed images for tests, benches and the shipped samples; no server uses it |
 //! | `slot` | the seven slots of a device, most specific first |
+//! | `file_path` | a file of a slot, by its path in the tree |
 //! | `decision` | `decide`: what a device hears |
 //! | `standing` | the loop guard: what a node has been given before |
 
 mod decision;
 mod device;
 mod digest;
+mod file_path;
 pub mod forge;
 pub mod format;
 mod image;
@@ -25,6 +27,7 @@ mod word;
 pub use decision::{Decision, Found, Guards, HoldReason, decide};
 pub use device::{Device, DeviceFamily, RunningImage, Visit};
 pub use digest::{Md5, ParseDigestError, Sha256};
+pub use file_path::FilePath;
 pub use image::{
     Defect, DefectKind, Esp32Chip, Facts, Family, Identities, Image, ImageKind, Offer, Stamp,
 };

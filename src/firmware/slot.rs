@@ -53,6 +53,18 @@ impl<'a> SlotPath<'a> {
         }
     }
 
+    /// The slot at these folders; what is deeper than a slot can be is left out.
+    pub(super) fn of_folders(folders: &'a [Box<str>]) -> Self {
+        let mut words = [""; 4];
+        for (word, folder) in words.iter_mut().zip(folders) {
+            *word = folder;
+        }
+        Self {
+            words,
+            length: folders.len().min(words.len()),
+        }
+    }
+
     /// Folder names from the root of the tree down.
     #[must_use]
     pub fn words(&self) -> &[&'a str] {

@@ -175,7 +175,7 @@ impl Catalog {
         device.slots().into_iter().map(|slot| self.reach(slot))
     }
 
-    fn reach<'a>(&'a self, slot: SlotPath<'a>) -> Tried<'a> {
+    pub(super) fn reach<'a>(&'a self, slot: SlotPath<'a>) -> Tried<'a> {
         let mut folder = &self.root;
         for word in slot.words() {
             let Some(child) = folder.children.get(word) else {

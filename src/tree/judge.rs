@@ -282,7 +282,7 @@ fn several(path: &Path, best: &[&Known], chosen: &Known) -> Problem {
 }
 
 /// Whether the chosen file is given, by what is known of its bytes.
-fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
+pub(super) fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
     let problem =
         |what: &str, cure: &str| vec![Problem::new(sight.path.join(&*chosen.name), what, cure)];
     match &chosen.outcome {

@@ -5,6 +5,7 @@
 //! | `names` | what a file name means |
 //! | `read`, `beside` | one folder off the disk, and the small files beside its images |
 //! | `judge` | which file of a slot is given, and whether it is now (pure) |
+//! | `by_name` | what one file gives that was asked for by its name (pure) |
 //! | `catalog`, `shelf` | the immutable picture that readers share |
 //! | `keeper` | the one thread that changes the picture: what it knows, and the order of its work |
 //! | `ears`, `sweep`, `ground` | why it looks: notifications; now and then; the root itself changed |
@@ -16,6 +17,7 @@
 //! | `problem` | what is wrong, with the cure |
 
 mod beside;
+mod by_name;
 mod bytes;
 mod catalog;
 mod digests;
@@ -44,7 +46,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch as generation};
 
-use crate::firmware::{Device, Image, ImageKind};
+use crate::firmware::{Found, HoldReason, Image};
 use crate::health::Board;
 
 pub use bytes::{Content, OpenError};
@@ -178,29 +180,22 @@ impl Tree {
         self.catalog.load()
     }
 
-    /// Looks at the slots of a device on disk, and examines first what they hold. Returns when the catalogue has them;
-    /// `false` when there is no tree to look at.
-    pub async fn look(&self, device: &Device) -> bool {
-        let slots = device
-            .slots()
-            .map(|slot| slot.words().iter().collect())
-            .to_vec();
+    /// Looks at folders on disk, and examines first what they hold. Returns when the catalogue has them; `false` when
+    /// there is no tree to look at.
+    pub async fn look(&self, folders: Vec<PathBuf>) -> bool {
         let (done, ready) = oneshot::channel();
         // An error means that the server ends.
-        self.messages.send(Message::Look(slots, done)).is_ok() && ready.await.unwrap_or(false)
+        self.messages.send(Message::Look(folders, done)).is_ok() && ready.await.unwrap_or(false)
     }
 
-    /// Waits until a device's search ends at something other than an image that is still being examined.
-    pub async fn ready(&self, device: &Device, kind: ImageKind) {
-        use crate::firmware::{Found, HoldReason};
+    /// Searches again and again, until the search ends at something other than an image that is still being examined.
+    pub async fn search(&self, find: impl Fn(&Catalog) -> Found) -> Found {
         let mut changes = self.generation.clone();
         loop {
             changes.mark_unchanged();
-            let catalog = self.catalog();
-            if catalog.find(device, kind) != Found::Withheld(HoldReason::NotReady)
-                || changes.changed().await.is_err()
-            {
-                return;
+            let found = find(&self.glance());
+            if found != Found::Withheld(HoldReason::NotReady) || changes.changed().await.is_err() {
+                return found;
             }
         }
     }

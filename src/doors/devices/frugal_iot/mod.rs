@@ -19,8 +19,8 @@ use hyper::{Method, StatusCode};
 use smallvec::SmallVec;
 
 use crate::config::FrugalIotConfig;
-use crate::desk::Desk;
-use crate::firmware::{Decision, Device, HoldReason, Image, Md5, Visit};
+use crate::desk::{Desk, Errand};
+use crate::firmware::{Decision, Device, FilePath, HoldReason, Image, Md5, Visit};
 use crate::http::{Answer, Body, HttpDoor, Reply, Request, get_or_head, text};
 
 use send::Order;
@@ -71,60 +71,84 @@ impl Door {
         if self.is_closed_to(request, org) {
             return Answer::Now(not_modified(&Decision::NoImage));
         }
+        self.part(request, Errand::Device(device), part)
+    }
+
+    /// One file by its name. Nothing that is listed tells whether a name without an image is right, so it is not found.
+    fn file(&self, request: &Request, words: &[&str]) -> Answer {
+        let not_found = || Answer::Now(text(StatusCode::NOT_FOUND, "no such image\n"));
+        let Some((name, folders)) = words.split_last() else {
+            return not_found();
+        };
+        let (name, part) = match (name.strip_suffix(".md5"), name.strip_suffix(".sha256")) {
+            (Some(name), _) => (name, Part::Md5),
+            (_, Some(name)) => (name, Part::Sha256),
+            (None, None) => (*name, Part::Image),
+        };
+        let words: Vec<&str> = folders.iter().copied().chain([name]).collect();
+        match FilePath::parse(&words) {
+            Some(path) if !self.is_closed_to(request, path.org()) => {
+                self.part(request, Errand::File(path), part)
+            }
+            Some(_) | None => not_found(),
+        }
+    }
+
+    fn part(&self, request: &Request, errand: Errand, part: Part) -> Answer {
         let heard = wire::hear(request.headers());
         request.wire().set_records(heard.records);
         if part != Part::Image {
-            return self.sum(device, heard.visit, part);
+            return self.sum(errand, heard.visit, part);
         }
         match heard.wants {
-            Wants::Image => self.image(request, device, heard),
-            Wants::Version => self.version(device, heard.visit),
+            Wants::Image => self.image(request, errand, heard),
+            Wants::Version => self.version(errand, heard.visit),
             Wants::Unknown => Answer::Now(not_modified(&Decision::Held(HoldReason::BadReport))),
         }
     }
 
-    /// The sum of what the slots offer; like a poll, it waits for a tree that is still being read.
-    fn sum(&self, device: Device, visit: Visit, part: Part) -> Answer {
+    /// The sum of what is offered; like a poll, it waits for a tree that is still being read.
+    fn sum(&self, errand: Errand, visit: Visit, part: Part) -> Answer {
         let desk = self.desk.clone();
         Answer::Later(Box::pin(async move {
-            match desk.check_in_or_wait(&device, &visit).await {
+            match desk.check_in_or_wait(&errand, &visit).await {
                 // The tree is not read far enough: what it offers now may be the less specific image.
                 Decision::Held(HoldReason::NotReady) => sum(None, part),
-                _ => sum(desk.offered(&device, visit.kind), part),
+                _ => sum(desk.offered(&errand, visit.kind), part),
             }
         }))
     }
 
-    fn image(&self, request: &Request, device: Device, heard: Heard) -> Answer {
-        let decision = self.desk.check_in(&device, &heard.visit);
+    fn image(&self, request: &Request, errand: Errand, heard: Heard) -> Answer {
+        let decision = self.desk.check_in(&errand, &heard.visit);
         if let Some(decision @ (Decision::NoImage | Decision::UpToDate | Decision::Held(_))) =
             &decision
         {
-            return Answer::Now(not_modified(decision));
+            return Answer::Now(nothing(&errand, decision));
         }
-        let order = Order::new(
-            request,
-            Desk::range_name(&device, heard.visit.kind),
-            Some(device.clone()),
-            heard,
-        );
+        let order = Order::new(request, errand, heard);
         let desk = self.desk.clone();
         Answer::Later(Box::pin(async move {
             let decision = match decision {
                 Some(decision) => decision,
-                None => desk.check_in_patiently(&device, &order.visit).await,
+                None => desk.check_in_patiently(&order.errand, &order.visit).await,
             };
-            send::answer(&desk, decision, order).await
+            match decision {
+                Decision::Update(image) => send::answer(&desk, image, order).await,
+                Decision::NoImage | Decision::UpToDate | Decision::Held(_) => {
+                    nothing(&order.errand, &decision)
+                }
+            }
         }))
     }
 
     /// `mode: version`: what would be offered, else what the device says it runs (`ESP8266httpUpdate.cpp`, PR 8968).
-    fn version(&self, device: Device, visit: Visit) -> Answer {
+    fn version(&self, errand: Errand, visit: Visit) -> Answer {
         let desk = self.desk.clone();
         Answer::Later(Box::pin(async move {
-            let image = match desk.check_in_or_wait(&device, &visit).await {
+            let image = match desk.check_in_or_wait(&errand, &visit).await {
                 Decision::Update(image) => Some(image),
-                Decision::UpToDate => desk.offered(&device, visit.kind),
+                Decision::UpToDate => desk.offered(&errand, visit.kind),
                 Decision::NoImage | Decision::Held(_) => None,
             };
             let (version, md5) = match &image {
@@ -136,45 +160,6 @@ impl Door {
             };
             versioned(&version, md5)
         }))
-    }
-
-    fn file(&self, request: &Request, words: &[&str]) -> Answer {
-        if words
-            .first()
-            .is_none_or(|org| self.is_closed_to(request, org))
-        {
-            return Answer::Now(text(StatusCode::NOT_FOUND, "no such image\n"));
-        }
-        let heard = wire::hear(request.headers());
-        request.wire().set_records(heard.records);
-        if let Some((name, folders)) = words.split_last()
-            && let Some((plain, part)) = name
-                .strip_suffix(".md5")
-                .map(|plain| (plain, Part::Md5))
-                .or_else(|| {
-                    name.strip_suffix(".sha256")
-                        .map(|plain| (plain, Part::Sha256))
-                })
-        {
-            let path: Vec<&str> = folders.iter().copied().chain([plain]).collect();
-            return Answer::Now(sum(self.desk.file(&path), part));
-        }
-        if heard.wants == Wants::Unknown {
-            return Answer::Now(not_modified(&Decision::Held(HoldReason::BadReport)));
-        }
-        match self.desk.check_file(words, &heard.visit) {
-            Decision::NoImage => Answer::Now(text(StatusCode::NOT_FOUND, "no such image\n")),
-            decision @ (Decision::UpToDate | Decision::Held(_)) => {
-                Answer::Now(not_modified(&decision))
-            }
-            decision @ Decision::Update(_) => {
-                let order = Order::new(request, words.join("/"), None, heard);
-                let desk = self.desk.clone();
-                Answer::Later(Box::pin(async move {
-                    send::answer(&desk, decision, order).await
-                }))
-            }
-        }
     }
 }
 
@@ -216,6 +201,14 @@ impl HttpDoor for Door {
 fn refuse(request: &Request, why: &str) -> Answer {
     tracing::info!(client = %request.client(), path = request.path(), why, "a request that cannot be a device's");
     Answer::Now(text(StatusCode::BAD_REQUEST, format!("{why}\n")))
+}
+
+/// The answer without an image. A device with no image hears that nothing is new; a file that is not there is not found.
+fn nothing(errand: &Errand, decision: &Decision) -> Reply {
+    match (errand, decision) {
+        (Errand::File(_), Decision::NoImage) => text(StatusCode::NOT_FOUND, "no such image\n"),
+        _ => not_modified(decision),
+    }
 }
 
 /// 304: nothing new. The words are for people; devices read the status only.

@@ -14,8 +14,8 @@ use hyper::{Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::desk::{Content, Desk, Ending, OpenError, Place, Span};
-use crate::firmware::{Decision, Device, HoldReason, Image, Visit};
+use crate::desk::{Content, Desk, Ending, Errand, OpenError, Place, Span};
+use crate::firmware::{Decision, HoldReason, Image, Visit};
 use crate::http::{self, Asked, Body, Delivery, Reply, Request, Wire, text};
 
 use super::wire::Heard;
@@ -30,7 +30,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// A request for an image, without what is borrowed from it.
 pub struct Order {
     pub visit: Visit,
-    device: Option<Device>,
+    pub errand: Errand,
     /// Ranges under one name belong together: of this client, else of whoever asks for this device.
     names: Vec<String>,
     /// A person's program: it may continue a download of which nothing is known.
@@ -43,20 +43,21 @@ pub struct Order {
 }
 
 impl Order {
-    pub fn new(request: &Request, name: String, device: Option<Device>, heard: Heard) -> Self {
+    pub fn new(request: &Request, errand: Errand, heard: Heard) -> Self {
         let at_own_risk = heard.is_a_persons_program();
         let visit = heard.visit;
         let header = |name| request.header(name).map(Into::into);
         let mut client = DefaultHasher::new();
         let agent = request.header(&USER_AGENT);
         (request.client(), &visit.hardware, agent).hash(&mut client);
+        let name = errand.range_name(visit.kind);
         let mut names = vec![format!("{name} {:x}", client.finish())];
         if !at_own_risk {
             names.push(name);
         }
         Self {
             visit,
-            device,
+            errand,
             names,
             at_own_risk,
             head_only: request.method() == Method::HEAD,
@@ -69,14 +70,8 @@ impl Order {
     }
 }
 
-/// Answers an order by what was decided.
-pub async fn answer(desk: &Arc<Desk>, decision: Decision, order: Order) -> Reply {
-    let image = match decision {
-        Decision::Update(image) => image,
-        Decision::NoImage | Decision::UpToDate | Decision::Held(_) => {
-            return not_modified(&decision);
-        }
-    };
+/// Answers an order that was granted.
+pub async fn answer(desk: &Arc<Desk>, image: Arc<Image>, order: Order) -> Reply {
     let tag = format!("\"{}\"", image.facts.sha256);
     if http::none_match(order.if_none_match.as_deref(), &tag) {
         let mut reply = not_modified(&Decision::UpToDate);
@@ -125,11 +120,7 @@ pub async fn answer(desk: &Arc<Desk>, decision: Decision, order: Order) -> Reply
 }
 
 fn held(order: &Order, image: &Image, reason: HoldReason) -> Reply {
-    let device = order
-        .device
-        .as_ref()
-        .map_or_else(|| "-".to_owned(), ToString::to_string);
-    tracing::info!(device, path = %image.path.display(), %reason, "held: {}", reason.sentence());
+    tracing::info!(device = %order.errand, path = %image.path.display(), %reason, "held: {}", reason.sentence());
     not_modified(&Decision::Held(reason))
 }
 
@@ -237,7 +228,7 @@ fn body(desk: &Arc<Desk>, image: &Arc<Image>, content: Content, span: Span) -> B
 /// A download under way: it knows whom to tell how it ends.
 struct Running {
     desk: Arc<Desk>,
-    device: Option<Device>,
+    errand: Errand,
     visit: Visit,
     image: Arc<Image>,
     span: Span,
@@ -247,7 +238,7 @@ struct Running {
 impl Delivery for Running {
     fn ended(self: Box<Self>, sent: u64, in_order: bool) {
         self.desk.ended(
-            self.device.as_ref(),
+            &self.errand,
             &self.visit,
             &self.image,
             self.span,
@@ -261,7 +252,7 @@ fn begin(desk: &Arc<Desk>, image: Arc<Image>, order: Order, span: Span, place: P
     let length = span.to - span.from;
     let running = Running {
         desk: desk.clone(),
-        device: order.device,
+        errand: order.errand,
         visit: order.visit,
         image,
         span,
