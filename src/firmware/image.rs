@@ -48,6 +48,7 @@ impl Esp32Chip {
             23 => "ESP32-C5",
             25 => "ESP32-H21",
             28 => "ESP32-H4",
+            31 => "ESP32-E22",
             32 => "ESP32-S31",
             _ => return None,
         })
