@@ -22,6 +22,8 @@ const SKETCH: usize = 0x1000;
 const LENGTH_WORD: usize = 0x1010;
 const CRC_WORD: usize = 0x1014;
 const HEADER: usize = 8;
+/// What is between boot loader and sketch (`elf2bin.py`).
+const FILLING: u8 = 0xAA;
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_MPEG_2);
 
@@ -98,6 +100,21 @@ pub(super) fn arduino(bytes: &[u8]) -> Result<Facts, Defect> {
         signed,
         proves_whole,
         ..facts(bytes, &sums, Family::Esp8266, identities)
+    })
+}
+
+/// What is wrong with a file that begins with a boot loader, which ends at `end`, and is no Arduino image: the filling
+/// that only Arduino puts between boot loader and sketch says that it was one. `None`: nothing does.
+pub(super) fn damaged_behind_eboot(bytes: &[u8], end: usize) -> Option<Defect> {
+    let filling = bytes.get(end..bytes.len().min(SKETCH))?;
+    if filling.is_empty() || filling.iter().any(|byte| *byte != FILLING) {
+        return None;
+    }
+    Some(match bytes.get(SKETCH) {
+        None => truncated(bytes.len(), "much more"),
+        Some(byte) => Defect::corrupt(format!(
+            "corrupt: the byte at 0x1000 is {byte:#04x}, and the sketch begins with 0xe9; copy the file again"
+        )),
     })
 }
 
@@ -185,7 +202,7 @@ pub(super) fn identities(sums: &Sums) -> Identities {
 mod tests {
     use super::*;
     use crate::firmware::forge::{Esp8266, signed};
-    use crate::firmware::{ImageKind, Md5};
+    use crate::firmware::{DefectKind, ImageKind, Md5};
     use proptest::prelude::*;
 
     fn examine(bytes: &[u8]) -> Result<Facts, Defect> {
@@ -206,6 +223,23 @@ mod tests {
         assert_eq!(facts.flash_size, Some(4 << 20));
         assert!(facts.proves_whole && !facts.signed);
         assert_eq!(facts.version, None);
+    }
+
+    #[test]
+    fn an_arduino_image_that_is_cut_is_truncated_wherever_it_is_cut() {
+        let image = Esp8266::default().build();
+        let boot_loader = 32;
+        for length in (12..image.len()).filter(|length| *length != boot_loader) {
+            let defect = examine(&image[..length]).unwrap_err();
+            assert_eq!(defect.kind, DefectKind::Corrupt, "{length} bytes");
+            let sentence = defect.to_string();
+            assert!(sentence.starts_with("truncated"), "{length}: {sentence}");
+        }
+        let mut changed = image;
+        changed[SKETCH] ^= 1;
+        let defect = examine(&changed).unwrap_err();
+        assert_eq!(defect.kind, DefectKind::Corrupt);
+        assert!(defect.to_string().contains("0x1000"), "{defect}");
     }
 
     #[test]

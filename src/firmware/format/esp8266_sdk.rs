@@ -8,7 +8,9 @@
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use sha2::Digest;
 
-use super::esp8266::{flash_size, identities, is_flash, is_ram, signature_behind};
+use super::esp8266::{
+    damaged_behind_eboot, flash_size, identities, is_flash, is_ram, signature_behind,
+};
 use super::layout::{MAGIC, Walk, half, walk, word};
 use super::sums::Sums;
 use super::{Defect, Facts, Family, facts};
@@ -43,6 +45,9 @@ pub(super) fn plain(bytes: &[u8]) -> Result<Facts, Defect> {
         .iter()
         .any(|segment| is_flash(segment.address))
     {
+        if let Some(defect) = damaged_behind_eboot(bytes, walk.end) {
+            return Err(defect);
+        }
         return Err(Defect::not_an_app(
             "this is an ESP8266 boot loader, or the half of an app that runs from RAM: nothing in it runs from flash; \
              copy firmware.bin or <sketch>.ino.bin instead",
