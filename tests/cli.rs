@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use otatree::firmware::forge::{gzipped, littlefs, merged};
+use otatree::firmware::forge::{esp8266_plain, gzipped, littlefs, merged};
 use otatree::firmware::{Md5, Sha256};
 use serde_json::Value;
 
@@ -287,6 +287,10 @@ fn inspect_says_what_the_bytes_are() {
         said["facts"]["identities"]["md5"].as_array().map(Vec::len),
         Some(4)
     );
+    let (said, _) = file("sdk.bin", &esp8266_plain(1));
+    assert_eq!(said["facts"]["espressif_sdk"], true, "{said}");
+    let text = place.run(&["inspect", "sdk.bin"]).stdout;
+    assert!(String::from_utf8_lossy(&text).contains("not for Arduino nodes"));
     let (said, exit) = file("half.bin", &image[..9000]);
     assert_eq!(exit, Some(1));
     assert!(said["defect"] != Value::Null, "{said}");

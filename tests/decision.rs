@@ -2,7 +2,9 @@
 
 use crate::client::{NODE, SLOT, hears_304, other_md5, path, unhashed, update, with};
 use crate::house::{House, esp32, esp8266, image32, image8266};
-use otatree::firmware::forge::{Esp8266, FLASH_16_MIB, gzipped, littlefs};
+use otatree::firmware::forge::{
+    Esp8266, FLASH_16_MIB, esp8266_plain, esp8266_sdk_v2, gzipped, littlefs,
+};
 use otatree::firmware::{Md5, Sha256};
 
 /// Headers of arduino-pico's updater: its prefix is empty, and it sends no hash.
@@ -54,6 +56,44 @@ fn a_client_that_names_its_chip_only_is_guarded_too() {
     house.offer(&image32(1));
     assert_eq!(house.hears(&idf), update());
     assert_eq!(house.hears(&old_idf), hears_304("held wrong-family"));
+}
+
+#[test]
+fn an_arduino_node_gets_no_image_of_espressifs_own_sdks() {
+    let house = House::new();
+    let old = other_md5(0);
+    let wrong = || hears_304("held wrong-family");
+    for image in [
+        esp8266_plain(1),
+        esp8266_sdk_v2(1),
+        gzipped(&esp8266_plain(2)),
+    ] {
+        house.offer(&image);
+        assert_eq!(house.hears(&esp8266(&old)), wrong());
+        assert_eq!(
+            house.hears(&[("User-Agent", "ESP8266-http-Update")]),
+            wrong()
+        );
+        let file = format!("/files/{SLOT}/firmware.bin");
+        let answer = house.request("GET", &file, "HTTP/1.0", &esp8266(&old));
+        assert_eq!(
+            (answer.status, answer.decision()),
+            (304, "held wrong-family")
+        );
+        // These are no Arduino updaters.
+        for agent in ["ESP8266HTTPClient", "ESP8266", "curl/8.5.0"] {
+            assert_eq!(house.hears(&[("User-Agent", agent)]), update(), "{agent}");
+        }
+        assert_eq!(house.hears(&esp32(&old, &"0".repeat(64))), wrong());
+        // A node that runs it says so, whatever its headers are.
+        assert_eq!(
+            house.hears(&esp8266(&Md5::of(&image).to_string())),
+            match image[0] {
+                0x1F => wrong(),
+                _ => hears_304("up-to-date"),
+            }
+        );
+    }
 }
 
 #[test]

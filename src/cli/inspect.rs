@@ -62,6 +62,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+fn family(facts: &Facts) -> String {
+    match facts.espressif_sdk {
+        true => format!(
+            "{}, by an SDK of Espressif: not for Arduino nodes",
+            facts.family
+        ),
+        false => facts.family.to_string(),
+    }
+}
+
 fn text(report: &Report) -> Vec<String> {
     let facts = match &report.finding {
         Finding::Defect(defect) => return vec![format!("not for devices: {defect}")],
@@ -70,7 +80,7 @@ fn text(report: &Report) -> Vec<String> {
     let line = |name: &str, value: String| format!("{name:<10} {value}");
     let mut lines = vec![
         line("kind", report.kind.to_string()),
-        line("family", facts.family.to_string()),
+        line("family", family(facts)),
         line("version", facts.version_or_id()),
     ];
     lines.extend(

@@ -23,7 +23,7 @@ pub enum HoldReason {
     NotAnApp,
     /// The file or its folder cannot be read.
     Unreadable,
-    /// Made for another chip family, or for none that its bytes tell.
+    /// Made for another chip family, for none that its bytes tell, or by another SDK than an ESP8266's Arduino core.
     WrongFamily,
     /// An app where a filesystem was asked for, or the reverse.
     WrongKind,
@@ -70,7 +70,9 @@ impl HoldReason {
             Self::Corrupt => "the file is truncated, changed or badly built",
             Self::NotAnApp => "the file is not the app",
             Self::Unreadable => "the file or its folder cannot be read",
-            Self::WrongFamily => "it was made for another chip family",
+            Self::WrongFamily => {
+                "it was made for another chip family, or is no Arduino image and an Arduino node asks"
+            }
             Self::WrongKind => "it is an app where a filesystem was asked for, or the reverse",
             Self::DoesNotFit => {
                 "it is larger than the device's free space, or made for a larger flash chip"
@@ -148,7 +150,7 @@ pub fn decide(
         Found::Offered(offer) => offer,
     };
     if !visit.is_updater() {
-        return match visit.family.takes(offer.image.facts.family) {
+        return match visit.takes(&offer.image.facts) {
             true => Decision::Update(offer.image.clone()),
             false => Decision::Held(HoldReason::WrongFamily),
         };
@@ -163,7 +165,7 @@ pub fn decide(
     if visit.runs(offer) {
         return Decision::UpToDate;
     }
-    if visit.kind == ImageKind::Firmware && !visit.family.takes(offer.image.facts.family) {
+    if visit.kind == ImageKind::Firmware && !visit.takes(&offer.image.facts) {
         return Decision::Held(HoldReason::WrongFamily);
     }
     let Some(image) = fitting(offer, visit) else {

@@ -5,7 +5,7 @@ use std::fmt;
 use smol_str::SmolStr;
 
 use super::{
-    Esp32Chip, Family, ImageKind, Md5, NodeId, Org, OtaKey, ParseWordError, Project, Sha256,
+    Esp32Chip, Facts, Family, ImageKind, Md5, NodeId, Org, OtaKey, ParseWordError, Project, Sha256,
 };
 
 /// A device by its four words. Its identity is (org, node); project and key may change.
@@ -143,6 +143,13 @@ impl Visit {
     #[must_use]
     pub const fn is_updater(&self) -> bool {
         !matches!(self.running, RunningImage::NotAnUpdater)
+    }
+
+    /// The image may be given to this device. The Arduino updater of an ESP8266 compares no more than the first byte, and
+    /// writes an image of another SDK where an Arduino image has its boot loader: the board would not start again.
+    pub(super) fn takes(&self, image: &Facts) -> bool {
+        let is_arduino = self.is_updater() && self.family == DeviceFamily::Esp8266;
+        self.family.takes(image.family) && !(is_arduino && image.espressif_sdk)
     }
 
     /// The device reports one of the hashes of this offer, or, for want of a hash, its version.

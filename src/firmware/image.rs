@@ -113,6 +113,10 @@ pub struct Facts {
     /// Length of the image after inflating; `None` when the file is not compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inflated_size: Option<u64>,
+    /// An ESP8266 image of Espressif's own SDKs: it lies in flash otherwise than an Arduino image, so an Arduino node
+    /// that took it would not start again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub espressif_sdk: bool,
     /// The image carries an appended signature.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub signed: bool,

@@ -281,6 +281,7 @@ mod tests {
             title: None,
             flash_size: None,
             inflated_size: None,
+            espressif_sdk: false,
             signed: false,
             proves_whole: true,
             identities: Identities::default(),

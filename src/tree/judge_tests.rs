@@ -22,6 +22,7 @@ fn file(name: &str, bytes: u8, modified: i64) -> Known {
         title: None,
         flash_size: None,
         inflated_size: None,
+        espressif_sdk: false,
         signed: false,
         proves_whole: true,
         identities: Identities::default(),

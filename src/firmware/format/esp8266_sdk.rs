@@ -100,6 +100,7 @@ fn read(bytes: &[u8], end: usize, proves_whole: bool) -> Result<Facts, Defect> {
     let identities = identities(&sums);
     Ok(Facts {
         flash_size: flash_size(bytes),
+        espressif_sdk: true,
         signed,
         proves_whole,
         ..facts(bytes, &sums, Family::Esp8266, identities)

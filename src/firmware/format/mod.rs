@@ -35,7 +35,7 @@ use self::sums::Sums;
 use super::{Defect, DefectKind, Facts, Family, Identities, ImageKind};
 
 /// Counts the changes of what [`examine`] finds in the same bytes, so that older findings are not used.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// Reads what the bytes of a whole file say.
 ///
@@ -102,6 +102,7 @@ fn facts(bytes: &[u8], sums: &Sums, family: Family, identities: Identities) -> F
         title: None,
         flash_size: None,
         inflated_size: None,
+        espressif_sdk: false,
         signed: false,
         proves_whole: false,
         identities,
