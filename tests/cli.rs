@@ -265,7 +265,31 @@ fn check_is_1_with_all_problems_at_once_and_0_without() {
     let (said, exit) = place.json(&["check"], "");
     assert_eq!(exit, Some(1), "{said}");
     place.configure(&format!("only{LISTEN}[tree]\nrot = \"nowhere\"\n"));
-    assert_eq!(place.run(&["check"]).status.code(), Some(78));
+    let plain = place.run(&["check"]);
+    assert_eq!((plain.status.code(), plain.stdout.len()), (Some(78), 0));
+    for (broken, words) in [
+        (
+            format!("only{LISTEN}[tree]\nrot = \"nowhere\"\n"),
+            "unknown field `rot`",
+        ),
+        ("only[[listen]\n".to_owned(), "TOML parse error"),
+        ("only\n".to_owned(), "missing field `listen`"),
+    ] {
+        place.configure(&broken);
+        let (said, exit) = place.json(&["check"], "");
+        assert_eq!((said.as_array().map(Vec::len), exit), (Some(1), Some(78)));
+        let text = said[0]["text"].as_str().unwrap();
+        assert!(
+            text.contains(words) && text.contains("config.toml"),
+            "{said}"
+        );
+        assert_eq!(said[0]["room"], "configuration");
+        assert_eq!(said[0]["serious"], true);
+    }
+    fs::remove_file(place.path("config.toml")).unwrap();
+    let (said, exit) = place.json(&["check"], "");
+    assert_eq!(exit, Some(78));
+    assert!(said[0]["text"].as_str().unwrap().contains("cannot read"));
 }
 
 #[test]

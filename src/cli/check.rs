@@ -27,7 +27,20 @@ struct Finding {
 
 /// Looks at everything and changes nothing.
 pub fn run(path: &Path, args: &Args) -> anyhow::Result<Exit> {
-    let config = Config::load(path)?;
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            if args.json {
+                show::json(&[Finding {
+                    room: "configuration",
+                    serious: true,
+                    text: format!("{error:#}"),
+                }])?;
+            }
+            return Err(error);
+        }
+    };
     let mut findings = Vec::new();
     if let Some(settings) = settings::tls(&config) {
         for problem in tls::check(&settings, SystemTime::now()) {
