@@ -151,7 +151,7 @@ fn openssl_shakes_hands_without_a_name_with_alpn_and_with_max_fragment_length() 
 #[test]
 fn who_shares_no_version_with_us_is_in_the_log_and_probes_are_not() {
     let place = Place::new("");
-    let program = place.serve();
+    let mut program = place.serve();
     let (http, https) = program.addresses();
     // Probes: a connection that says nothing, one that speaks HTTP to TLS, one that leaves after the hello.
     drop(std::net::TcpStream::connect(https).unwrap());
@@ -196,4 +196,11 @@ fn who_shares_no_version_with_us_is_in_the_log_and_probes_are_not() {
         crate::program::ask(http, "GET", "/healthz", &[]).status,
         200
     );
+    // At its next poll there is nothing new to say.
+    let said = s_client(https.port(), &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
+    assert!(said.contains("alert handshake failure"), "{said}");
+    program.signal("TERM");
+    assert!(program.end().success());
+    program.wait_said("every connection was done");
+    assert_eq!(program.lines("shares no TLS version").len(), 2);
 }

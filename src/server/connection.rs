@@ -16,7 +16,6 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use rustls::{Error as TlsFault, PeerIncompatible};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
@@ -75,7 +74,7 @@ async fn converse(
     let (stream, alpn) = match &shared.tls {
         Some(tls_room) if tls => {
             // Boxed, so that the room of a handshake is given back and not kept by every slow reader.
-            let shaking = Box::pin(shake_hands(stream, tls_room, peer, &mut stopping));
+            let shaking = Box::pin(shake_hands(stream, tls_room, peer, shared, &mut stopping));
             let tls = tokio::select! {
                 tls = shaking => tls?,
                 () = deadline.passed() => return Err(io::ErrorKind::TimedOut.into()),
@@ -112,6 +111,7 @@ async fn shake_hands(
     stream: TcpStream,
     tls: &Tls,
     peer: IpAddr,
+    shared: &Shared,
     stopping: &mut watch::Receiver<bool>,
 ) -> io::Result<Box<TlsStream<TcpStream>>> {
     // Who said nothing yet need not be waited for when the server ends; who began is let through.
@@ -119,31 +119,13 @@ async fn shake_hands(
         start = LazyConfigAcceptor::new(Acceptor::default(), stream) => start,
         _ = stopping.wait_for(|stop| *stop) => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
-    let start = start.inspect_err(|error| say_incompatible(error, peer))?;
+    let start = start.inspect_err(|error| shared.incompatible.heard(error, peer))?;
     let config = tls.config_for(&start.client_hello());
     start
         .into_stream(config)
         .await
         .map(Box::new)
-        .inspect_err(|error| say_incompatible(error, peer))
-}
-
-/// A client that shares no cipher or version with us will never update, and its owner wants to know. Everything else
-/// (probes, resets, a wrong trust anchor on their side) is quiet.
-fn say_incompatible(error: &io::Error, peer: IpAddr) {
-    let fault = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<TlsFault>());
-    match fault {
-        Some(TlsFault::PeerIncompatible(
-            PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon,
-        ))
-        | None => {}
-        Some(TlsFault::PeerIncompatible(why)) => {
-            tracing::info!(%peer, ?why, "a client shares no TLS version, cipher or key exchange with us; old ESP8266 sketches need setCiphersLessSecure() off");
-        }
-        Some(_) => {}
-    }
+        .inspect_err(|error| shared.incompatible.heard(error, peer))
 }
 
 /// Serves requests until the connection is to be closed; gives the stream back when a download needs an orderly end.

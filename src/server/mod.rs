@@ -6,6 +6,7 @@
 //! | `accept` | the accept loops: never a handshake in them |
 //! | `connection` | one connection from PROXY header to the last byte |
 //! | `deadline` | one clock for all connections |
+//! | `incompatible` | clients that can never agree with our TLS, in the log |
 //! | `transport` | small TLS records, bounded buffers |
 //! | `linger` | whether the peer got the last byte |
 //! | `proxy` | PROXY protocol v2 and X-Forwarded-For |
@@ -14,6 +15,7 @@
 mod accept;
 mod connection;
 mod deadline;
+mod incompatible;
 mod linger;
 mod listen;
 pub mod proxy;
@@ -33,6 +35,7 @@ use crate::config::LimitsConfig;
 use crate::http::{HttpDoor, Wire};
 
 use deadline::Deadlines;
+use incompatible::Incompatible;
 pub use listen::{ListenError, Listener, bind};
 use tls::Tls;
 
@@ -47,6 +50,7 @@ pub struct Shared {
     deadlines: Arc<Deadlines>,
     /// Downloads under way, to know when each has to be content with less kernel memory.
     downloads: AtomicUsize,
+    incompatible: Incompatible,
 }
 
 impl Shared {
@@ -69,6 +73,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             deadlines: Deadlines::new(),
             downloads: AtomicUsize::new(0),
+            incompatible: Incompatible::default(),
         })
     }
 
