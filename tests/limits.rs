@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::client::{
-    LARGE, NODE, SLOW, ask, hears_304, is_closed, other_md5, path, request, update, with,
+    LARGE, NODE, SLOT, SLOW, ask, hears_304, is_closed, other_md5, path, request, update, with,
 };
 use crate::house::{House, esp8266, image8266, wait_until};
 use otatree::firmware::forge::Esp8266;
@@ -215,4 +215,36 @@ fn a_poll_is_answered_while_others_download_slowly() {
     }
     assert!(start.elapsed() < AT_ONCE);
     drop(slow);
+}
+
+#[test]
+fn what_cannot_be_said_in_time_is_not_ready_and_given_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let slot = dir.path().join("ota").join(SLOT);
+    // Nobody examines so much in a millisecond, or reads it into memory.
+    let image = Esp8266 {
+        size: 15 << 20,
+        ..Esp8266::default()
+    }
+    .build();
+    std::fs::create_dir_all(&slot).unwrap();
+    std::fs::write(slot.join("firmware.bin"), &image).unwrap();
+    let at_once = "settle = \"0s\"\nremoval_grace = \"0s\"\nquiet = \"0s\"";
+    let house = House::build(dir, at_once, "[limits]\nanswer = \"1ms\"");
+    let old = other_md5(0);
+    let headers = with(&esp8266(&old), "x-ESP8266-free-space", "20000000");
+    let sum = format!("{}/image.bin.sha256", path(NODE));
+
+    // It is being examined.
+    assert_eq!(house.hears(&headers), hears_304("held not-ready"));
+    assert_eq!(house.hears(&[]), hears_304("held not-ready"), "for people");
+    assert_eq!(house.get(&sum, &[]).status, 404);
+    wait_until("it is examined", || house.head(&sum).status == 200);
+    // It is offered, and its bytes come from the disk.
+    let offered = house.request("HEAD", &path(NODE), "HTTP/1.0", &headers);
+    assert_eq!((offered.status, offered.decision()), (200, "update"));
+    assert_eq!(house.hears(&headers), hears_304("held not-ready"));
+    wait_until("its bytes are in memory", || {
+        house.hears(&headers) == update()
+    });
 }
