@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::client::{NODE, SLOT, ask, is_closed, other_md5, path, read_one, request};
 use crate::house::{Answer, House, esp32, image32, image8266};
+use crate::tree_kit::restarted;
 use otatree::firmware::{Md5, Sha256};
 
 fn part(house: &House, range: &str) -> Answer {
@@ -218,6 +219,26 @@ fn a_range_that_continues_an_unknown_download_is_refused() {
             gives(&ask(who, &sure), &image, 4096, image.len());
         }
     }
+}
+
+#[test]
+fn a_restart_does_not_join_two_images() {
+    let house = House::new();
+    let (image, newer) = (image32(1), image32(2));
+    house.offer(&image);
+    gives(&part(&house, "bytes=0-4095"), &image, 0, 4096);
+    let at_once = "settle = \"0s\"\nremoval_grace = \"0s\"\nquiet = \"0s\"";
+    let house = restarted(house, at_once, |house| {
+        house.put_renamed(&format!("{SLOT}/firmware.bin"), &newer);
+    });
+    house.wait_served(NODE, &newer);
+    is_beyond(&part(&house, "bytes=4096-"), &newer);
+    gives(&part(&house, "bytes=0-4095"), &newer, 0, 4096);
+    gives(&part(&house, "bytes=4096-"), &newer, 4096, newer.len());
+    // Nobody can tell that nothing was replaced, so it begins anew as well.
+    let house = restarted(house, at_once, |_| {});
+    house.wait_served(NODE, &newer);
+    is_beyond(&part(&house, "bytes=4096-"), &newer);
 }
 
 #[test]
