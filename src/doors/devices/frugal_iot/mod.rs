@@ -74,7 +74,7 @@ impl Door {
         self.part(request, Errand::Device(device), part)
     }
 
-    /// One file by its name. Nothing that is listed tells whether a name without an image is right, so it is not found.
+    /// One file by its name. Who writes a wrong name should see it, so what is not there is not found.
     fn file(&self, request: &Request, words: &[&str]) -> Answer {
         let not_found = || Answer::Now(text(StatusCode::NOT_FOUND, "no such image\n"));
         let Some((name, folders)) = words.split_last() else {
@@ -207,7 +207,10 @@ fn refuse(request: &Request, why: &str) -> Answer {
 fn nothing(errand: &Errand, decision: &Decision) -> Reply {
     match (errand, decision) {
         (Errand::File(_), Decision::NoImage) => text(StatusCode::NOT_FOUND, "no such image\n"),
-        _ => not_modified(decision),
+        (Errand::Device(_), Decision::NoImage)
+        | (_, Decision::UpToDate | Decision::Held(_) | Decision::Update(_)) => {
+            not_modified(decision)
+        }
     }
 }
 
