@@ -13,8 +13,9 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::rustls::server::ServerConnectionData;
@@ -38,8 +39,8 @@ pub async fn linger(stream: Stream, dead_peer: Duration) -> bool {
     matches!(all.await, Ok(Ok(())))
 }
 
-async fn close(tcp: TcpStream, session: Option<ServerConnection>) -> io::Result<()> {
-    let mut tcp = all_sent(tcp).await?;
+async fn close(mut tcp: TcpStream, session: Option<ServerConnection>) -> io::Result<()> {
+    all_sent(&tcp).await?;
     if let Some(session) = session {
         notify(&mut tcp, session).await;
     }
@@ -72,15 +73,31 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Waits until the kernel has sent all it was given.
-async fn all_sent(tcp: TcpStream) -> io::Result<TcpStream> {
-    let socket = tcp.into_std()?;
-    SockRef::from(&socket).set_tcp_notsent_lowat(1)?;
-    // Registered anew, so that the kernel reports the state as it is now and not the last edge.
-    let tcp = TcpStream::from_std(socket)?;
-    tcp.writable().await?;
-    match tcp.take_error()? {
-        Some(error) => Err(error),
-        None => Ok(tcp),
+async fn all_sent(tcp: &TcpStream) -> io::Result<()> {
+    SockRef::from(tcp).set_tcp_notsent_lowat(1)?;
+    loop {
+        tcp.writable().await?;
+        match tcp.try_io(Interest::WRITABLE, || nothing_unsent(tcp)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+/// Asks the kernel for the state as it is now: what the runtime remembers is the last change, and that was before
+/// the limit was set. To ask also makes the kernel report the next change.
+fn nothing_unsent(tcp: &TcpStream) -> io::Result<()> {
+    let mut asked = [PollFd::new(tcp, PollFlags::OUT)];
+    poll(&mut asked, Some(&Timespec::default()))?;
+    let now = asked[0].revents();
+    if now.intersects(PollFlags::ERR | PollFlags::HUP)
+        && let Some(error) = tcp.take_error()?
+    {
+        return Err(error);
+    }
+    match now.contains(PollFlags::OUT) {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 
