@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::firmware::{Image, Sha256, Stamp};
@@ -89,17 +89,32 @@ impl CheckedFile {
     }
 }
 
-/// An image in memory. Whoever sends it shares it; its room is free again when the last one is done.
-struct Held {
-    bytes: Vec<u8>,
+/// Room in memory that is taken; it is free again when this is dropped.
+struct Room {
+    size: u64,
     used: Arc<AtomicU64>,
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.used
-            .fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+impl Room {
+    fn take(size: u64, used: &Arc<AtomicU64>) -> Self {
+        used.fetch_add(size, Ordering::Relaxed);
+        Self {
+            size,
+            used: used.clone(),
+        }
     }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
+
+/// An image in memory. Whoever sends it shares it; its room is free again when the last one is done.
+struct Held {
+    bytes: Vec<u8>,
+    _room: Room,
 }
 
 struct Share(Arc<Held>);
@@ -110,7 +125,14 @@ impl AsRef<[u8]> for Share {
     }
 }
 
-type Loading = Arc<OnceCell<Result<Weak<Held>, OpenError>>>;
+impl From<Arc<Held>> for Content {
+    fn from(held: Arc<Held>) -> Self {
+        Self::Memory(Bytes::from_owner(Share(held)))
+    }
+}
+
+/// An image that is being read; empty until it was.
+type Loading = watch::Receiver<Option<Result<Arc<Held>, OpenError>>>;
 
 #[derive(Default)]
 struct Shelves {
@@ -151,36 +173,52 @@ impl Store {
         let loading = {
             let mut shelves = self.shelves();
             if let Some(held) = shelves.held.get(&id).and_then(Weak::upgrade) {
-                return Ok(Content::Memory(Bytes::from_owner(Share(held))));
+                return Ok(held.into());
             }
-            if !self.make_room(&mut shelves, image.facts.size) {
-                None
-            } else {
-                Some(shelves.loading.entry(id).or_default().clone())
+            match shelves.loading.get(&id) {
+                // One whose thread is gone will never be read.
+                Some(loading) if loading.has_changed().is_ok() => Some(loading.clone()),
+                Some(_) | None => self.begin(&mut shelves, image),
             }
         };
-        let path = self.root.join(&image.path);
-        let Some(loading) = loading else {
-            let stamp = image.stamp;
+        let Some(mut loading) = loading else {
+            let (path, stamp) = (self.root.join(&image.path), image.stamp);
             let file = spawn_blocking(move || CheckedFile::open(&path, stamp))
                 .await
                 .map_err(io::Error::from)??;
             return Ok(Content::File(Arc::new(file)));
         };
-        let (store, wanted) = (self.clone(), image.clone());
-        let load = async move {
-            let load = || async move {
-                let loaded = spawn_blocking(move || store.load(&wanted)).await;
-                loaded.map_err(|error| OpenError::from(io::Error::from(error)))?
-            };
-            loading.get_or_init(load).await.clone()
-        };
-        // A task of its own: a device that stops waiting must not make the next one read the image again.
-        let held = tokio::spawn(load).await.map_err(io::Error::from)?;
-        self.shelves().loading.remove(&id);
-        // Only an image that was squeezed out in this very moment is not there; the device asks again.
-        let held = held?.upgrade().ok_or(OpenError::Changed)?;
-        Ok(Content::Memory(Bytes::from_owner(Share(held))))
+        let loaded = loading.wait_for(Option::is_some).await;
+        match loaded.as_deref() {
+            Ok(Some(Ok(held))) => Ok(held.clone().into()),
+            Ok(Some(Err(error))) => Err(error.clone()),
+            Ok(None) | Err(_) => Err(io::Error::other("it was given up while it was read").into()),
+        }
+    }
+
+    /// Begins to read an image into memory when there is room, which is taken before a byte is read. It is read to the
+    /// end also if the device stops waiting: the next one must not begin anew.
+    fn begin(self: &Arc<Self>, shelves: &mut Shelves, image: &Arc<Image>) -> Option<Loading> {
+        if !self.make_room(shelves, image.facts.size) {
+            return None;
+        }
+        let room = Room::take(image.facts.size, &self.used);
+        let (done, loading) = watch::channel(None);
+        shelves.loading.insert(image.facts.id(), loading.clone());
+        let (store, image) = (self.clone(), image.clone());
+        drop(spawn_blocking(move || {
+            let loaded = store.load(&image, room);
+            let id = image.facts.id();
+            let mut shelves = store.shelves();
+            shelves.loading.remove(&id);
+            if let Ok(held) = &loaded {
+                shelves.held.insert(id, Arc::downgrade(held));
+                shelves.recent.push_back((id, held.clone()));
+            }
+            drop(shelves);
+            done.send_replace(Some(loaded));
+        }));
+        Some(loading)
     }
 
     /// Lets go of images that nobody reads until there is room; says whether there is.
@@ -189,29 +227,153 @@ impl Store {
             return false;
         }
         while self.used.load(Ordering::Relaxed) + size > self.memory {
-            if shelves.recent.pop_front().is_none() {
+            let unread = |(_, held): &(Sha256, Arc<Held>)| Arc::strong_count(held) == 1;
+            let Some(oldest) = shelves.recent.iter().position(unread) else {
                 return false;
-            }
+            };
+            shelves.recent.remove(oldest);
         }
         shelves.held.retain(|_, held| held.strong_count() > 0);
         true
     }
 
-    fn load(&self, image: &Image) -> Result<Weak<Held>, OpenError> {
+    fn load(&self, image: &Image, room: Room) -> Result<Arc<Held>, OpenError> {
         let bytes = hasher::read_whole(&self.root.join(&image.path), image.stamp)?
             .ok_or(OpenError::Changed)?;
-        let id = image.facts.id();
-        if Sha256::of(&bytes) != id {
+        if Sha256::of(&bytes) != image.facts.id() {
             return Err(OpenError::Changed);
         }
-        self.used.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let held = Arc::new(Held {
-            bytes,
-            used: self.used.clone(),
-        });
-        let mut shelves = self.shelves();
-        shelves.held.insert(id, Arc::downgrade(&held));
-        shelves.recent.push_back((id, held.clone()));
-        Ok(Arc::downgrade(&held))
+        Ok(Arc::new(Held { bytes, _room: room }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::firmware::{ImageKind, forge::Esp8266, format};
+    use crate::tree::Patience;
+
+    /// So many images of one size, and a store with room for two and a half of them.
+    fn shelf_of(count: u64) -> (tempfile::TempDir, Arc<Store>, Vec<Arc<Image>>) {
+        let dir = tempfile::tempdir().unwrap();
+        let images: Vec<Arc<Image>> = (0..count)
+            .map(|seed| {
+                let bytes = Esp8266 {
+                    seed,
+                    ..Esp8266::default()
+                }
+                .build();
+                let path = format!("{seed}.bin");
+                fs::write(dir.path().join(&path), &bytes).unwrap();
+                let meta = fs::metadata(dir.path().join(&path)).unwrap();
+                Arc::new(Image {
+                    kind: ImageKind::Firmware,
+                    path: Path::new(&path).into(),
+                    facts: Arc::new(format::examine(&bytes, ImageKind::Firmware).unwrap()),
+                    stamp: read::stamp(&meta),
+                    note: None,
+                })
+            })
+            .collect();
+        let store = Arc::new(Store::new(&Settings {
+            root: dir.path().to_owned(),
+            state: dir.path().to_owned(),
+            patience: Patience {
+                settle: Duration::ZERO,
+                removal_grace: Duration::ZERO,
+                quiet: Duration::ZERO,
+            },
+            sweep: Duration::MAX,
+            poll: Duration::MAX,
+            largest_image: u64::MAX,
+            memory: images[0].facts.size * 5 / 2,
+            keep_previous: 0,
+            live: false,
+        }));
+        (dir, store, images)
+    }
+
+    /// Opens all at once, and waits for all.
+    async fn open_at_once(
+        store: &Arc<Store>,
+        images: &[Arc<Image>],
+    ) -> Vec<Result<Content, OpenError>> {
+        let opening: Vec<_> = images
+            .iter()
+            .map(|image| {
+                let (store, image) = (store.clone(), image.clone());
+                tokio::spawn(async move { store.open(&image).await })
+            })
+            .collect();
+        let mut opened = Vec::new();
+        for opening in opening {
+            opened.push(opening.await.unwrap());
+        }
+        opened
+    }
+
+    fn in_memory(opened: &[Result<Content, OpenError>]) -> usize {
+        opened
+            .iter()
+            .filter(|content| matches!(content, Ok(Content::Memory(_))))
+            .count()
+    }
+
+    #[tokio::test]
+    async fn images_that_are_first_asked_for_at_once_stay_within_the_memory() {
+        let (_dir, store, images) = shelf_of(12);
+        let opened = open_at_once(&store, &images).await;
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+        assert_eq!(in_memory(&opened), 2);
+        let used = store.used.load(Ordering::Relaxed);
+        assert!(used <= store.memory, "{used} of {}", store.memory);
+        drop(opened);
+        let unread = async {
+            while store
+                .shelves()
+                .recent
+                .iter()
+                .any(|(_, held)| Arc::strong_count(held) > 1)
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), unread).await;
+        assert!(waited.is_ok(), "somebody holds an image for ever");
+        // What nobody reads makes room for what is asked for.
+        let opened = open_at_once(&store, &images[10..]).await;
+        assert_eq!(in_memory(&opened), 2);
+    }
+
+    #[tokio::test]
+    async fn readers_of_one_image_share_its_room_also_while_it_is_loaded() {
+        let (_dir, store, images) = shelf_of(1);
+        let same = vec![images[0].clone(); 30];
+        let opened = open_at_once(&store, &same).await;
+        assert_eq!(in_memory(&opened), 30);
+        assert_eq!(store.used.load(Ordering::Relaxed), images[0].facts.size);
+        assert!(store.shelves().loading.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_image_that_cannot_be_loaded_gives_its_room_back() {
+        let (dir, store, images) = shelf_of(3);
+        for image in &images {
+            fs::write(dir.path().join(&*image.path), b"another file").unwrap();
+        }
+        for _ in 0..3 {
+            let opened = open_at_once(&store, &images).await;
+            assert!(
+                opened
+                    .iter()
+                    .all(|content| matches!(content, Err(OpenError::Changed))),
+                "{opened:?}"
+            );
+        }
+        assert_eq!(store.used.load(Ordering::Relaxed), 0);
+        assert!(store.shelves().loading.is_empty());
     }
 }
