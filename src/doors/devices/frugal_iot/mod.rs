@@ -9,6 +9,7 @@
 //!
 //! 304 is always safe: the device asks again in an hour. So it is the answer to every doubt.
 
+mod pieces;
 mod send;
 mod wire;
 

@@ -5,24 +5,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
     HeaderValue, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, USER_AGENT,
 };
 use hyper::{Method, StatusCode};
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 
 use crate::desk::{Content, Desk, Ending, Errand, OpenError, Place, Span};
 use crate::firmware::{Decision, HoldReason, Image, Visit};
 use crate::http::{self, Asked, Body, Delivery, Reply, Request, Wire, text};
 
+use super::pieces;
 use super::wire::Heard;
 use super::{DECISION, X_MD5, X_SHA256, not_modified};
-
-/// A large image is read in pieces of this size while it is sent.
-const PIECE: u64 = 256 * 1024;
 
 /// Says to a proxy before us that it should not collect the image first.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -192,33 +187,18 @@ fn body(desk: &Arc<Desk>, image: &Arc<Image>, content: Content, span: Span) -> B
             Body::Whole(bytes.slice(place(span.from)..place(span.to)))
         }
         Content::File(file) => {
-            let (sender, pieces) = mpsc::channel::<io::Result<Bytes>>(1);
             let (desk, image) = (desk.clone(), image.clone());
-            tokio::spawn(async move {
-                let mut from = span.from;
-                while from < span.to {
-                    let length = usize::try_from(PIECE.min(span.to - from)).unwrap_or_default();
-                    let file = file.clone();
-                    let piece = match spawn_blocking(move || file.read_at(from, length)).await {
-                        Ok(Ok(piece)) => Ok(piece),
-                        Ok(Err(OpenError::Changed)) => {
-                            desk.torn(&image);
-                            Err(io::Error::other("the image changed while it was sent"))
-                        }
-                        Ok(Err(OpenError::Unreadable(error))) => {
-                            Err(io::Error::new(error.kind(), error))
-                        }
-                        Err(error) => Err(error.into()),
-                    };
-                    let over = piece.is_err();
-                    if sender.send(piece).await.is_err() || over {
-                        return;
+            let read = move |from, length| {
+                file.read_at(from, length).map_err(|error| match error {
+                    OpenError::Changed => {
+                        desk.torn(&image);
+                        io::Error::other("the image changed while it was sent")
                     }
-                    from += length as u64;
-                }
-            });
+                    OpenError::Unreadable(error) => io::Error::new(error.kind(), error),
+                })
+            };
             Body::Pieces {
-                pieces,
+                pieces: pieces::read(span, read),
                 left: span.to - span.from,
             }
         }
