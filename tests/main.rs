@@ -41,4 +41,5 @@ mod tree_removal;
 mod tree_root;
 mod tree_settle;
 mod tree_watch;
+mod watches;
 mod withheld;

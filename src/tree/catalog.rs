@@ -95,8 +95,6 @@ pub struct Folder {
     pub unread: bool,
     /// Its changes are reported by the kernel.
     pub watched: bool,
-    /// The changes of all below it are, too, since a moment before it was first read.
-    pub(super) deep: bool,
     /// The folders in it.
     pub children: Shelf<Arc<Folder>>,
 }

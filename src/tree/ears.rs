@@ -134,13 +134,11 @@ impl Keeper {
         };
         let mut below = vec![(rel.to_owned(), folder)];
         while let Some((rel, folder)) = below.pop() {
-            if folder.watched || folder.deep {
+            if folder.watched {
                 if let Some(watches) = &mut self.watches {
                     watches.unwatch(&root.path.join(&rel));
                 }
-                self.catalog.edit(&rel, |folder| {
-                    (folder.watched, folder.deep) = (false, false)
-                });
+                self.catalog.edit(&rel, |folder| folder.watched = false);
             }
             below.extend(
                 folder
@@ -155,14 +153,12 @@ impl Keeper {
     pub(super) fn forget_watches(&mut self) {
         let mut all = Vec::new();
         self.catalog.visit(|rel, folder| {
-            if folder.watched || folder.deep {
+            if folder.watched {
                 all.push(rel.to_owned());
             }
         });
         for rel in all {
-            self.catalog.edit(&rel, |folder| {
-                (folder.watched, folder.deep) = (false, false)
-            });
+            self.catalog.edit(&rel, |folder| folder.watched = false);
         }
     }
 }

@@ -10,9 +10,6 @@ use super::keeper::{KINDS, Keeper};
 use super::problem::Problem;
 use super::read::{self, ReadError, Reading};
 
-/// So many new folders in one are watched together.
-const CROWD: usize = 8;
-
 /// A folder that could not be read is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -104,7 +101,6 @@ impl Keeper {
                 self.linked.insert(rel.join(&*link.name));
             }
         }
-        self.watch_together(rel, &before, &folders);
         self.accept_folders(rel, &before, &folders);
 
         let files = self.accept_files(rel, &before, files);
@@ -121,7 +117,6 @@ impl Keeper {
         if first
             || !same
             || before.unread
-            || before.deep
             || before.watched != watched
             || before.inode != inode
             || before.read_problems != read_problems
@@ -130,7 +125,6 @@ impl Keeper {
             self.catalog.edit(rel, |folder| {
                 folder.inode = inode;
                 folder.watched = watched;
-                folder.deep = false;
                 folder.unread = false;
                 folder.files = files;
                 folder.read_problems = read_problems;
@@ -138,41 +132,6 @@ impl Keeper {
             self.changed = true;
         }
         self.judge(rel);
-    }
-
-    /// A crowd of new folders is watched by one call, with all below them. "Watch first, then read" holds: each was
-    /// there before the call, or its making is reported, and then it is watched and read once more.
-    fn watch_together(&mut self, rel: &Path, before: &Folder, folders: &[(Box<str>, u64)]) {
-        if !self.catalog.complete {
-            return;
-        }
-        let new: Vec<PathBuf> = folders
-            .iter()
-            .filter(|(name, _)| before.children.get(name).is_none_or(|old| !old.watched))
-            .map(|(name, _)| rel.join(&**name))
-            .filter(|child| !self.is_linked(child))
-            .collect();
-        // Not the whole tree at once: a device may be waiting.
-        if !before.deep && (new.len() < CROWD || rel.as_os_str().is_empty()) {
-            return;
-        }
-        if !before.deep {
-            let Some(root) = &self.root else { return };
-            let path = root.path.join(rel);
-            if !self
-                .watches
-                .as_mut()
-                .is_some_and(|watches| watches.watch_all_below(&path))
-            {
-                return;
-            }
-        }
-        for child in new {
-            self.catalog.edit(&child, |folder| {
-                folder.watched = true;
-                folder.deep = true;
-            });
-        }
     }
 
     fn accept_folders(&mut self, rel: &Path, before: &Folder, folders: &[(Box<str>, u64)]) {

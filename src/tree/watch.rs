@@ -87,18 +87,9 @@ impl Watches {
         }
     }
 
-    /// Watches one folder, from now on. Says whether it does.
+    /// Watches one folder, from now on, and nothing below it: most of what lies in a `.git` or a build folder can never
+    /// be served, and each watch counts against the kernel's limit. Says whether it does.
     pub fn watch(&mut self, path: &Path) -> bool {
-        self.add(path, RecursiveMode::NonRecursive)
-    }
-
-    /// Watches a folder and all that are below it now: one question to notify's thread instead of one a folder, which
-    /// is what a scan of a large tree waits for. Folders made later are still to be watched one by one.
-    pub fn watch_all_below(&mut self, path: &Path) -> bool {
-        self.add(path, RecursiveMode::Recursive)
-    }
-
-    fn add(&mut self, path: &Path, mode: RecursiveMode) -> bool {
         let Some(watcher) = &mut self.watcher else {
             return false;
         };
@@ -106,7 +97,7 @@ impl Watches {
             // Each further attempt would fail, until the next sweep tries again.
             return false;
         }
-        match watcher.watch(path, mode) {
+        match watcher.watch(path, RecursiveMode::NonRecursive) {
             Ok(()) => true,
             Err(error) => {
                 // A folder that is gone again is no trouble.
