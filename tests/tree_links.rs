@@ -47,6 +47,26 @@ fn a_link_to_a_folder_in_the_tree_is_served_and_its_target_is_followed() {
 }
 
 #[test]
+fn a_folder_that_becomes_a_link_does_not_take_the_notifications_of_its_target() {
+    let house = House::new();
+    let rose = house.ota().join("dev/rose");
+    house.put("dev/lotus/n1/firmware.bin", &image8266(1));
+    house.wait_served("dev/lotus/n1/key", &image8266(1));
+    for n in 0..10 {
+        house.put("dev/rose/n2/firmware.bin", &image8266(100 + n));
+        house.wait_served("dev/rose/n2/key", &image8266(100 + n));
+        fs::remove_dir_all(&rose).unwrap();
+        symlink("lotus", &rose).unwrap();
+        house.wait_served("dev/rose/n1/key", &image8266(1));
+        let new = format!("dev/lotus/n{}/firmware.bin", 10 + n);
+        house.put(&new, &image8266(200 + n));
+        house.wait_served(&format!("dev/lotus/n{}/key", 10 + n), &image8266(200 + n));
+        house.wait_served(&format!("dev/rose/n{}/key", 10 + n), &image8266(200 + n));
+        fs::remove_file(&rose).unwrap();
+    }
+}
+
+#[test]
 fn what_leaves_the_tree_or_is_no_file_is_a_problem_and_never_served() {
     let house = House::new();
     let outside = house.dir.path().join("outside");

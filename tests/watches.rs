@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use crate::house::{image8266, wait_until};
 use crate::program::{Place, Program, ask};
@@ -92,5 +91,37 @@ fn only_folders_that_may_lead_to_an_image_cost_a_watch() {
     make(&place, "dev/rose/n1/a/b/d");
     wait_served(&program, "dev/rose/n19/key", &image8266(119));
     hold(&slots);
-    assert!(Path::new(&place.path("ota/dev/rose/n1/a/b/d")).exists());
+}
+
+#[test]
+fn what_only_a_link_led_to_is_let_go_with_it() {
+    let place = Place::new("");
+    place.put("dev/.hidden/n1/firmware.bin", &image8266(1));
+    place.put("dev/.hidden/n2/firmware.bin", &image8266(2));
+    place.put("dev/lotus/n3/firmware.bin", &image8266(3));
+    let program = place.serve();
+    let real = ["", "dev", "dev/lotus", "dev/lotus/n3"];
+    let hidden = ["dev/.hidden", "dev/.hidden/n1", "dev/.hidden/n2"];
+    let hold = |what: &str, slots: &[&str]| {
+        let wanted: BTreeSet<u64> = slots.iter().map(|slot| inode(&place, slot)).collect();
+        wait_until(what, || watched(program.id()) == wanted);
+    };
+    hold("only the real folders", &real);
+    let link = |name: &str| place.path("ota/dev").join(name);
+    for _ in 0..3 {
+        symlink(".hidden", link("rose")).unwrap();
+        symlink(".hidden", link("tulip")).unwrap();
+        symlink("lotus", link("aster")).unwrap();
+        wait_served(&program, "dev/rose/n1/key", &image8266(1));
+        wait_served(&program, "dev/tulip/n2/key", &image8266(2));
+        wait_served(&program, "dev/aster/n3/key", &image8266(3));
+        hold("what the links lead to", &[&real[..], &hidden].concat());
+        fs::remove_file(link("rose")).unwrap();
+        fs::remove_file(link("aster")).unwrap();
+        wait_served(&program, "dev/rose/n1/key", b"");
+        hold("one link is left", &[&real[..], &hidden].concat());
+        fs::remove_file(link("tulip")).unwrap();
+        wait_served(&program, "dev/tulip/n2/key", b"");
+        hold("no link is left", &real);
+    }
 }

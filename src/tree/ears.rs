@@ -8,7 +8,7 @@ use notify::event::{CreateKind, ModifyKind, RenameMode};
 
 use super::keeper::Keeper;
 use super::names;
-use super::read::Root;
+use super::read::{self, Root};
 
 impl Keeper {
     pub(super) fn hear_event(&mut self, event: &notify::Event) {
@@ -55,7 +55,7 @@ impl Keeper {
         }
         if self.catalog.at(parent).is_none() {
             // It was not read yet, and will be; or it is none of ours, and only links lead to it.
-            self.enqueue_aliases(parent);
+            self.enqueue_seers(parent);
             return;
         }
         self.touch(parent);
@@ -83,20 +83,15 @@ impl Keeper {
         if self.queued.insert(rel.to_owned()) {
             self.queue.push_back(rel.to_owned());
         }
-        self.enqueue_aliases(rel);
+        self.enqueue_seers(rel);
     }
 
-    fn enqueue_aliases(&mut self, rel: &Path) {
-        for alias in self.aliases.get(rel).into_iter().flatten() {
-            if self.queued.insert(alias.clone()) {
-                self.queue.push_back(alias.clone());
+    fn enqueue_seers(&mut self, rel: &Path) {
+        for seer in self.links.seers(rel) {
+            if self.queued.insert(seer.clone()) {
+                self.queue.push_back(seer.clone());
             }
         }
-    }
-
-    /// A folder that is seen through a link, its own or one above.
-    pub(super) fn is_linked(&self, rel: &Path) -> bool {
-        !self.linked.is_empty() && rel.ancestors().any(|above| self.linked.contains(above))
     }
 
     pub(super) fn watch(&mut self, root: &Root, rel: &Path) -> bool {
@@ -104,24 +99,31 @@ impl Keeper {
         if !self.catalog.complete {
             return false;
         }
-        let mut path = root.path.join(rel);
-        if self.is_linked(rel) {
-            // One inode has one watch and one name: that of the place the link leads to.
-            let Ok(target) = std::fs::canonicalize(&path) else {
-                return false;
-            };
-            let Ok(inside) = target.strip_prefix(&root.path) else {
-                return false;
-            };
-            self.aliases
-                .entry(inside.to_owned())
-                .or_default()
-                .insert(rel.to_owned());
-            path = target;
-        }
+        // One inode has one watch and one name: that of the place a link leads to.
+        let behind = read::behind_link(root, rel);
+        let path = root.path.join(behind.as_deref().unwrap_or(rel));
+        let unseen = self.links.lies(rel, behind);
+        self.unwatch_unseen(unseen);
         self.watches
             .as_mut()
             .is_some_and(|watches| watches.watch(&path))
+    }
+
+    /// A folder is gone: what only its links led to is not watched any more.
+    pub(super) fn forget_links(&mut self, rel: &Path) {
+        let unseen = self.links.forget(rel);
+        self.unwatch_unseen(unseen);
+    }
+
+    fn unwatch_unseen(&mut self, unseen: Vec<PathBuf>) {
+        let (Some(root), Some(watches)) = (&self.root, &mut self.watches) else {
+            return;
+        };
+        for target in unseen {
+            if self.catalog.at(&target).is_none() {
+                watches.unwatch(&root.path.join(target));
+            }
+        }
     }
 
     /// Gives up the watch of a folder and of all below it.

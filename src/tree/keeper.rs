@@ -21,6 +21,7 @@ use super::catalog::Catalog;
 use super::digests::Digests;
 use super::hasher::{Examined, Hasher};
 use super::judge::Before;
+use super::links::Links;
 use super::read::Root;
 use super::watch::Watches;
 
@@ -81,10 +82,7 @@ pub(super) struct Keeper {
     pub digests: Digests,
     pub board: Arc<Board>,
     pub restless: HashMap<PathBuf, Restless>,
-    /// Folders that links point to → folders that see them through a link.
-    pub aliases: HashMap<PathBuf, BTreeSet<PathBuf>>,
-    /// Folders that are reached through a link.
-    pub linked: HashSet<PathBuf>,
+    pub links: Links,
     pub changed: bool,
     pub problems: usize,
     /// The root is gone or empty, and that was said.
@@ -127,8 +125,7 @@ impl Keeper {
             hasher,
             board,
             restless: HashMap::new(),
-            aliases: HashMap::new(),
-            linked: HashSet::new(),
+            links: Links::default(),
             changed: false,
             problems: 0,
             lost: false,
@@ -257,7 +254,7 @@ impl Keeper {
         }
     }
 
-    fn work(&mut self) {
+    pub(super) fn work(&mut self) {
         for _ in 0..SLICE {
             let Some(rel) = self.queue.pop_front() else {
                 break;

@@ -85,22 +85,10 @@ impl Keeper {
             inode,
             files,
             folders,
-            links,
+            linked,
             problems,
         } = reading;
-        for link in links {
-            self.aliases
-                .entry(link.folder)
-                .or_default()
-                .insert(if link.to_folder {
-                    rel.join(&*link.name)
-                } else {
-                    rel.to_owned()
-                });
-            if link.to_folder {
-                self.linked.insert(rel.join(&*link.name));
-            }
-        }
+        self.links.files(rel, linked);
         self.accept_folders(rel, &before, &folders);
 
         let files = self.accept_files(rel, &before, files);
@@ -223,6 +211,7 @@ impl Keeper {
         }
         if folder.inode != 0 || folder.unread {
             self.let_go(rel);
+            self.forget_links(rel);
             self.touch(rel);
             self.catalog.edit(rel, |folder| {
                 folder.inode = 0;

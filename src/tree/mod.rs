@@ -13,6 +13,7 @@
 //! | `hasher`, `digests` | examining files, and not doing it twice |
 //! | `watch` | the kernel's notifications |
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
+//! | `links` | who sees a folder through a link (pure) |
 //! | `kept` | copies of delivered images |
 //! | `problem` | what is wrong, with the cure |
 
@@ -27,6 +28,7 @@ mod hasher;
 mod judge;
 mod keeper;
 mod kept;
+mod links;
 mod look;
 mod names;
 mod problem;

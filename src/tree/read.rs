@@ -1,7 +1,9 @@
 //! Reading one folder off the disk. A notification is a hint to look; this is the look.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,17 +63,6 @@ pub struct Seen {
     pub beside: Option<Box<Beside>>,
 }
 
-/// A link to another place in the tree.
-#[derive(Debug)]
-pub struct Link {
-    /// Its name.
-    pub name: Box<str>,
-    /// The folder that it points to, or that holds the file it points to; relative to the root.
-    pub folder: PathBuf,
-    /// It points to a folder.
-    pub to_folder: bool,
-}
-
 /// What one folder holds.
 #[derive(Debug, Default)]
 pub struct Reading {
@@ -81,8 +72,8 @@ pub struct Reading {
     pub files: Vec<Seen>,
     /// Folders to read next, with their inodes.
     pub folders: Vec<(Box<str>, u64)>,
-    /// Links that stay in the tree.
-    pub links: Vec<Link>,
+    /// The folders of files that links here point to, in the tree.
+    pub linked: BTreeSet<PathBuf>,
     /// What is wrong here.
     pub problems: Vec<Problem>,
 }
@@ -120,6 +111,24 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
+/// Opens a folder that is reached without any link, which the kernel says at once (Linux 5.6).
+fn open_plain(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
+/// Where a folder lies, relative to the root, when the way to it is a link that stays in the tree.
+#[must_use]
+pub fn behind_link(root: &Root, rel: &Path) -> Option<PathBuf> {
+    let path = root.path.join(rel);
+    if open_plain(&path).is_ok() {
+        return None;
+    }
+    let target = fs::canonicalize(path).ok()?;
+    let inside = target.strip_prefix(&root.path).ok()?;
+    (inside != rel).then(|| inside.to_owned())
+}
+
 /// SECURITY: a folder is read only when it lies below the root with all links followed, whoever asked for it: a folder
 /// may have become a link since it was last seen. Gives its inode.
 fn inode_within(root: &Root, path: &Path) -> Result<u64, ReadError> {
@@ -127,11 +136,7 @@ fn inode_within(root: &Root, path: &Path) -> Result<u64, ReadError> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Gone,
         _ => ReadError::Failed(error),
     };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // Most folders are reached without any link, which the kernel says at once (Linux 5.6).
-    if let Ok(folder) =
-        rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-    {
+    if let Ok(folder) = open_plain(path) {
         return Ok(rustix::fs::fstat(&folder).map_err(io::Error::from)?.st_ino);
     }
     let real = fs::canonicalize(path).map_err(missing)?;
@@ -297,7 +302,7 @@ impl Reader<'_> {
                 return Ok(());
             }
         };
-        let Ok(inside) = target.strip_prefix(&self.root.path).map(Path::to_owned) else {
+        let Ok(inside) = target.strip_prefix(&self.root.path) else {
             self.problem(
                 name,
                 "it is a link that leaves the tree, so it is not served",
@@ -312,11 +317,7 @@ impl Reader<'_> {
         if !meta.is_dir() {
             if meta.is_file() {
                 let folder = inside.parent().unwrap_or(Path::new("")).to_owned();
-                self.reading.links.push(Link {
-                    name: name.into(),
-                    folder,
-                    to_folder: false,
-                });
+                self.reading.linked.insert(folder);
                 self.see_file(name, &meta);
             } else {
                 self.problem(
@@ -332,11 +333,6 @@ impl Reader<'_> {
             self.problem(name, "it is a link to a folder above itself", "remove it");
             return Ok(());
         }
-        self.reading.links.push(Link {
-            name: name.into(),
-            folder: inside,
-            to_folder: true,
-        });
         self.see_folder(name, meta.ino());
         Ok(())
     }
