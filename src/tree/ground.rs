@@ -35,6 +35,20 @@ impl Keeper {
             .is_ok_and(|found| self.root.as_ref() == Some(&found) && !is_empty(&found))
     }
 
+    /// A folder could not be read because the root is gone or empty: it is said, and the sweep is over.
+    pub(super) fn lose_root(&mut self, rel: &Path) {
+        self.check_root();
+        if self.root_stands() {
+            // It was away for a moment only, or is another one by now.
+            self.enqueue(rel);
+            return;
+        }
+        if !self.lost {
+            self.shout(empty(&self.settings.root));
+        }
+        self.sweep.clear();
+    }
+
     pub(super) fn found_again(&mut self) {
         self.lost = false;
         self.board.trouble("tree", None);
@@ -43,6 +57,8 @@ impl Keeper {
     pub(super) fn shout(&mut self, text: String) {
         self.lost = true;
         self.board.trouble("tree", Some(text));
+        // Who waits for the tree may want to give up.
+        self.wake_waiters();
     }
 
     /// Another tree under the same name: all watches are made anew.
@@ -69,4 +85,154 @@ pub(super) fn empty(root: &Path) -> String {
         "the root of the tree {} is suddenly empty (is it mounted?); what was read before is served on",
         root.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::{Arc, mpsc};
+    use std::time::{Duration, Instant};
+
+    use arc_swap::ArcSwap;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::health::Board;
+    use crate::tree::hasher::Hasher;
+    use crate::tree::{Catalog, Patience, Settings, Tree};
+
+    fn settings(dir: &TempDir) -> Settings {
+        Settings {
+            root: dir.path().join("ota"),
+            state: dir.path().join("state"),
+            patience: Patience {
+                settle: Duration::ZERO,
+                removal_grace: Duration::ZERO,
+                quiet: Duration::ZERO,
+            },
+            sweep: Duration::from_secs(86_400),
+            poll: Duration::from_secs(86_400),
+            largest_image: 1 << 20,
+            memory: 1 << 20,
+            keep_previous: 0,
+            live: false,
+        }
+    }
+
+    /// A tree of many folders, and a keeper that has read some of them.
+    fn in_the_middle(dir: &TempDir) -> (Keeper, Arc<ArcSwap<Catalog>>, Arc<Board>) {
+        for n in 0..100 {
+            fs::create_dir_all(dir.path().join(format!("ota/dev/lotus/n{n}"))).unwrap();
+        }
+        let published = Arc::new(ArcSwap::from_pointee(Catalog::default()));
+        let board = Arc::new(Board::new());
+        let mut keeper = Keeper::new(
+            settings(dir),
+            Hasher::start(1 << 20, |_| {}).unwrap(),
+            board.clone(),
+            mpsc::channel().0,
+            Arc::downgrade(&published),
+            tokio::sync::watch::channel(0).0,
+        );
+        keeper.check_root();
+        for _ in 0..3 {
+            keeper.work();
+        }
+        assert!(!keeper.sweep.is_empty() && !keeper.catalog.complete);
+        (keeper, published, board)
+    }
+
+    fn work_to_the_end(keeper: &mut Keeper) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !keeper.sweep.is_empty() || !keeper.queue.is_empty() || keeper.sweeping {
+            assert!(Instant::now() < end, "it never ends");
+            keeper.work();
+        }
+    }
+
+    fn assert_not_read(keeper: &mut Keeper, board: &Board, text: &str) {
+        work_to_the_end(keeper);
+        assert!(!keeper.catalog.complete, "a failed scan is no scan");
+        assert!(board.now()["tree"].contains(text), "{:?}", board.now());
+        keeper.check_root();
+        work_to_the_end(keeper);
+        assert!(!keeper.catalog.complete && board.now().contains_key("tree"));
+    }
+
+    fn assert_read(keeper: &mut Keeper, board: &Board) {
+        keeper.check_root();
+        work_to_the_end(keeper);
+        assert!(keeper.catalog.complete && !board.now().contains_key("tree"));
+        let lotus = keeper.catalog.at(Path::new("dev/lotus")).unwrap();
+        assert_eq!(lotus.children.len(), 100);
+    }
+
+    #[test]
+    fn a_root_that_vanishes_in_the_middle_of_the_first_scan_leaves_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut keeper, _published, board) = in_the_middle(&dir);
+        let (root, away) = (dir.path().join("ota"), dir.path().join("away"));
+        fs::rename(&root, &away).unwrap();
+        assert_not_read(&mut keeper, &board, "cannot be read");
+        fs::rename(&away, &root).unwrap();
+        assert_read(&mut keeper, &board);
+    }
+
+    #[test]
+    fn a_root_that_is_emptied_in_the_middle_of_the_first_scan_leaves_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut keeper, _published, board) = in_the_middle(&dir);
+        let (org, away) = (dir.path().join("ota/dev"), dir.path().join("away"));
+        fs::rename(&org, &away).unwrap();
+        assert_not_read(&mut keeper, &board, "is suddenly empty");
+        fs::rename(&away, &org).unwrap();
+        assert_read(&mut keeper, &board);
+    }
+
+    #[test]
+    fn a_root_that_is_unmounted_in_the_middle_of_the_first_scan_leaves_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut keeper, _published, board) = in_the_middle(&dir);
+        let (root, away) = (dir.path().join("ota"), dir.path().join("away"));
+        fs::rename(&root, &away).unwrap();
+        // The mount point below it.
+        fs::create_dir(&root).unwrap();
+        assert_not_read(&mut keeper, &board, "is suddenly empty");
+        fs::remove_dir(&root).unwrap();
+        fs::rename(&away, &root).unwrap();
+        assert_read(&mut keeper, &board);
+    }
+
+    #[test]
+    fn an_empty_root_at_the_start_is_a_tree_without_images() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("ota")).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let catalog = runtime.block_on(Tree::read_once(settings(&dir))).unwrap();
+        assert!(catalog.complete);
+    }
+
+    #[test]
+    fn what_reads_a_tree_once_hears_that_it_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("ota")).unwrap();
+        let board = Arc::new(Board::new());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let tree = Tree::start(
+            Settings {
+                root: dir.path().join("none"),
+                ..settings(&dir)
+            },
+            &board,
+        );
+        let end = tree.unwrap().first_scan(&board);
+        let end =
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), end).await });
+        assert!(
+            end.unwrap()
+                .unwrap_err()
+                .to_string()
+                .contains("cannot be read")
+        );
+    }
 }

@@ -205,7 +205,7 @@ impl Keeper {
                 self.urgent = false;
                 self.publish(true);
                 // A device that does not wait any more is none of our business.
-                let _ = done.send(self.root.is_some());
+                let _ = done.send(self.root.is_some() && !self.lost);
             }
             Message::Hint(folder) => {
                 self.touch(&folder);
@@ -287,6 +287,10 @@ impl Keeper {
         published.store(Arc::new(self.catalog.clone()));
         self.changed = false;
         self.last_publish = Instant::now();
+        self.wake_waiters();
+    }
+
+    pub(super) fn wake_waiters(&self) {
         self.generation.send_modify(|generation| *generation += 1);
     }
 }

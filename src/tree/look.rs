@@ -40,7 +40,7 @@ impl Keeper {
         match reading {
             Ok(reading) => self.accept(rel, reading, watched),
             // A folder of a tree that is gone, swapped or unmounted as a whole was not removed.
-            Err(ReadError::Gone) if !self.root_stands() => self.check_root(),
+            Err(ReadError::Gone) if !self.root_stands() => self.lose_root(rel),
             Err(ReadError::Gone) => self.vanish(rel),
             Err(ReadError::Failed(error)) => self.unreadable(rel, &error),
         }

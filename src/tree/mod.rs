@@ -151,20 +151,26 @@ impl Tree {
             quiet: Duration::ZERO,
         };
         read::Root::find(&settings.root)?;
-        let tree = Self::start(
-            Settings {
-                patience: now,
-                live: false,
-                ..settings
-            },
-            &Arc::new(Board::new()),
-        )?;
-        let mut changes = tree.changes();
+        let settings = Settings {
+            patience: now,
+            live: false,
+            ..settings
+        };
+        let board = Arc::new(Board::new());
+        Self::start(settings, &board)?.first_scan(&board).await
+    }
+
+    /// Waits until every folder was read and every image examined.
+    async fn first_scan(self, board: &Board) -> io::Result<Arc<Catalog>> {
+        let mut changes = self.changes();
         loop {
             changes.mark_unchanged();
-            let catalog = tree.catalog();
+            let catalog = self.catalog();
             if catalog.complete && catalog.is_examined() {
                 return Ok(catalog);
+            }
+            if let Some(trouble) = board.now().remove("tree") {
+                return Err(io::Error::other(trouble));
             }
             changes.changed().await.map_err(io::Error::other)?;
         }

@@ -36,6 +36,10 @@ impl Keeper {
             self.digests.try_again(&self.catalog);
             return;
         }
+        // What was read of a tree that is gone says nothing. When the root is back, the first scan begins anew.
+        if self.lost {
+            return;
+        }
         self.catalog.complete = true;
         self.changed = true;
         let (mut folders, mut files) = (0_usize, 0_usize);
