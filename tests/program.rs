@@ -101,6 +101,35 @@ pub fn bare(program: &Path, folder: &Path) -> Command {
     command
 }
 
+impl Place {
+    /// The program in a user namespace and a mount namespace of its own, after these lines of shell as its root. Says
+    /// so and gives nothing where the kernel forbids that.
+    pub fn unshared(&self, script: &str) -> Option<Command> {
+        let tried = bare(Path::new("unshare"), self.dir.path())
+            .args(["-Urm", "true"])
+            .output();
+        match tried {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                println!(
+                    "skipped: no user namespaces here: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                return None;
+            }
+            Err(error) => {
+                println!("skipped: no unshare here: {error}");
+                return None;
+            }
+        }
+        let mut command = bare(Path::new("unshare"), self.dir.path());
+        command
+            .args(["-Urm", "sh", "-euc", &format!("{script}\nexec \"$0\"")])
+            .arg(env!("CARGO_BIN_EXE_otatree"));
+        Some(command)
+    }
+}
+
 /// The server as a process. Dropped, it is killed.
 pub struct Program {
     child: Child,

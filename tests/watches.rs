@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use crate::house::{image8266, wait_until};
-use crate::program::{Place, Program, ask};
+use crate::program::{LISTEN, Place, Program, TREE, ask};
 
 /// The inodes that a process watches, as the kernel says it.
 fn watched(process: u32) -> BTreeSet<u64> {
@@ -124,4 +124,68 @@ fn what_only_a_link_led_to_is_let_go_with_it() {
         wait_served(&program, "dev/tulip/n2/key", b"");
         hold("no link is left", &real);
     }
+}
+
+#[test]
+fn past_the_kernels_limit_the_cure_is_said_and_sweeps_find_what_changes() {
+    let place = Place::new("");
+    place.configure(&format!(
+        "only{LISTEN}{TREE}poll = \"200ms\"\n[log]\nformat = \"json\"\n"
+    ));
+    for n in 0..60 {
+        place.put(&format!("dev/lotus/n{n}/firmware.bin"), &image8266(n));
+    }
+    let limit = "echo 40 > /proc/sys/user/max_inotify_watches";
+    let Some(command) = place.unshared(limit) else {
+        return;
+    };
+    let program = Program::start(command);
+    program.wait_said("serving");
+    let cure = "sysctl fs.inotify.max_user_watches=";
+    program.wait_said(cure);
+    let (http, _) = program.addresses();
+    let health = || String::from_utf8(ask(http, "GET", "/healthz", &[]).body).unwrap();
+    assert!(
+        health()
+            .lines()
+            .any(|line| line.starts_with("watching: ") && line.contains(cure)),
+        "{}",
+        health()
+    );
+    let ears = watched(program.id());
+    assert_eq!(ears.len(), 40);
+    let deaf = (0..60)
+        .map(|n| format!("dev/lotus/n{n}"))
+        .find(|slot| !ears.contains(&inode(&place, slot)))
+        .unwrap();
+    for n in 100..103 {
+        place.put(&format!("{deaf}/firmware.bin"), &image8266(n));
+        wait_served(&program, &format!("{deaf}/key"), &image8266(n));
+    }
+    place.put("dev/rose/new/firmware.bin", &image8266(200));
+    wait_served(&program, "dev/rose/new/key", &image8266(200));
+    // Each sweep tries again, and what it says does not change.
+    assert_eq!(program.lines(cure).len(), 1);
+    assert_eq!(watched(program.id()).len(), 40);
+}
+
+#[test]
+fn without_any_notification_the_cure_is_said_and_sweeps_find_what_changes() {
+    let place = Place::new("");
+    place.configure(&format!(
+        "only{LISTEN}{TREE}poll = \"200ms\"\n[log]\nformat = \"json\"\n"
+    ));
+    place.put("dev/key/firmware.bin", &image8266(1));
+    let limit = "echo 0 > /proc/sys/user/max_inotify_instances";
+    let Some(command) = place.unshared(limit) else {
+        return;
+    };
+    let program = Program::start(command);
+    program.wait_said("serving");
+    program.wait_said("fs.inotify.max_user_instances=");
+    for n in 2..4 {
+        place.put("dev/key/firmware.bin", &image8266(n));
+        wait_served(&program, "dev/lotus/n1/key", &image8266(n));
+    }
+    assert!(watched(program.id()).is_empty());
 }
