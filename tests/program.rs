@@ -198,6 +198,21 @@ impl Program {
         assert!(sent.unwrap().success());
     }
 
+    /// Runs a line of shell in the namespaces of a program that [`Place::unshared`] made.
+    pub fn enters(&self, script: &str) {
+        let entered = Command::new("nsenter")
+            .args([
+                "-U",
+                "-m",
+                "--preserve-credentials",
+                "-t",
+                &self.id().to_string(),
+            ])
+            .args(["sh", "-euc", script])
+            .status();
+        assert!(entered.unwrap().success(), "{script}");
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {

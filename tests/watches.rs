@@ -167,6 +167,9 @@ fn past_the_kernels_limit_the_cure_is_said_and_sweeps_find_what_changes() {
     // Each sweep tries again, and what it says does not change.
     assert_eq!(program.lines(cure).len(), 1);
     assert_eq!(watched(program.id()).len(), 40);
+    program.enters("echo 1000 > /proc/sys/user/max_inotify_watches");
+    program.wait_said("this is over");
+    wait_until("all is watched", || watched(program.id()).len() == 65);
 }
 
 #[test]
@@ -188,4 +191,8 @@ fn without_any_notification_the_cure_is_said_and_sweeps_find_what_changes() {
         wait_served(&program, "dev/lotus/n1/key", &image8266(n));
     }
     assert!(watched(program.id()).is_empty());
+    // The cure is taken; nothing has to be restarted.
+    program.enters("echo 10 > /proc/sys/user/max_inotify_instances");
+    program.wait_said("this is over");
+    wait_until("all is watched", || watched(program.id()).len() == 3);
 }

@@ -63,6 +63,13 @@ impl Keeper {
 
     /// Another tree under the same name: all watches are made anew.
     pub(super) fn adopt(&mut self, root: Root) {
+        self.listen(&root);
+        self.root = Some(root);
+        self.sweep_all();
+    }
+
+    /// Listens anew, with no folder watched yet.
+    pub(super) fn listen(&mut self, root: &Root) {
         let messages = self.to_self.clone();
         self.watches = self.settings.live.then(|| {
             Watches::start(&root.path, move |event| {
@@ -70,9 +77,7 @@ impl Keeper {
                 let _ = messages.send(Message::Event(event));
             })
         });
-        self.root = Some(root);
         self.forget_watches();
-        self.sweep_all();
     }
 }
 

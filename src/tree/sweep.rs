@@ -9,12 +9,14 @@ use super::keeper::Keeper;
 impl Keeper {
     pub(super) fn sweep_all(&mut self) {
         self.next_sweep = Instant::now() + self.settings.poll;
-        if self.root.is_none() {
+        let Some(root) = self.root.clone() else {
             return;
-        }
+        };
         self.sweeping = true;
-        if let Some(watches) = &mut self.watches {
-            watches.try_again();
+        match &mut self.watches {
+            Some(watches) if watches.is_deaf() => self.listen(&root),
+            Some(watches) => watches.try_again(),
+            None => {}
         }
         self.sweep.clear();
         self.sweep.push(PathBuf::new());

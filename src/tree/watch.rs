@@ -119,9 +119,13 @@ impl Watches {
 
     /// A sweep begins: what failed may work by now.
     pub fn try_again(&mut self) {
-        if self.watcher.is_some() {
-            self.trouble = None;
-        }
+        self.trouble = None;
+    }
+
+    /// Nothing is heard at all: to try again is to start anew.
+    #[must_use]
+    pub const fn is_deaf(&self) -> bool {
+        self.watcher.is_none()
     }
 
     /// Why some folders are not watched; `None` when all are.
