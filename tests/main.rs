@@ -22,6 +22,7 @@ mod limits;
 mod log;
 mod loop_guard;
 mod nginx;
+mod permissions;
 mod poll;
 mod program;
 mod proxy;

@@ -100,8 +100,8 @@ impl Watches {
         match watcher.watch(path, RecursiveMode::NonRecursive) {
             Ok(()) => true,
             Err(error) => {
-                // A folder that is gone again is no trouble.
-                if !matches!(error.kind, ErrorKind::PathNotFound) && path.exists() {
+                // A folder that is gone again is no trouble, and one that may not be read is a problem of its own.
+                if !is_of_the_folder(&error) && path.exists() {
                     self.trouble.get_or_insert_with(|| trouble(&error));
                 }
                 false
@@ -139,6 +139,14 @@ impl Watches {
 fn is_of_readers(event: &notify::Event) -> bool {
     matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
         && !event.need_rescan()
+}
+
+fn is_of_the_folder(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(io) => io.kind() == std::io::ErrorKind::PermissionDenied,
+        _ => false,
+    }
 }
 
 fn trouble(error: &notify::Error) -> Trouble {
