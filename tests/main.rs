@@ -21,6 +21,7 @@ mod identity;
 mod limits;
 mod log;
 mod loop_guard;
+mod mounts;
 mod nginx;
 mod permissions;
 mod poll;

@@ -198,7 +198,7 @@ impl Program {
         assert!(sent.unwrap().success());
     }
 
-    /// Runs a line of shell in the namespaces of a program that [`Place::unshared`] made.
+    /// Runs shell in the namespaces and the folder of a program that [`Place::unshared`] made.
     pub fn enters(&self, script: &str) {
         let entered = Command::new("nsenter")
             .args([
@@ -208,7 +208,8 @@ impl Program {
                 "-t",
                 &self.id().to_string(),
             ])
-            .args(["sh", "-euc", script])
+            .args(["sh", "-euc", &format!("cd \"$0\"\n{script}")])
+            .arg(fs::read_link(format!("/proc/{}/cwd", self.id())).unwrap())
             .status();
         assert!(entered.unwrap().success(), "{script}");
     }
