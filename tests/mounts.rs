@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use crate::house::{Answer, esp8266, image8266, wait_until};
-use crate::program::{Place, Program, ask};
+use crate::program::{LISTEN, Place, Program, TREE, ask};
 use otatree::firmware::Md5;
 
 fn poll(http: SocketAddr, running: &[u8]) -> Answer {
@@ -129,4 +130,98 @@ fn a_tree_that_is_emptied_at_once_is_served_on_until_something_is_there() {
     fs::rename(place.path("seed/dev"), place.path("ota/dev")).unwrap();
     wait_served(http, &image8266(1));
     wait_silence(&program, "tree");
+}
+
+/// A state folder on a small file system of its own.
+const SMALL: &str = "mount -t tmpfs -o size=400k tmpfs state";
+const FILL: &str = "dd if=/dev/zero of=state/fill bs=4k 2>dd.log || grep -q 'No space left' dd.log";
+
+fn with_state(text: &str) -> Place {
+    let place = Place::new("");
+    place.configure(&format!(
+        "only{LISTEN}{TREE}sweep = \"200ms\"\n[log]\nformat = \"json\"\n[guards]\nloop = 0\n{text}"
+    ));
+    place.put("dev/key/firmware.bin", &image8266(1));
+    fs::create_dir(place.path("state")).unwrap();
+    place
+}
+
+/// A path in the folder of a program, as the program sees it.
+fn inside(place: &Place, program: &Program, path: &str) -> PathBuf {
+    let path = place.path(path);
+    Path::new("/proc")
+        .join(program.id().to_string())
+        .join("root")
+        .join(path.strip_prefix("/").unwrap())
+}
+
+fn served_on_a_full_disk(place: &Place, program: &Program) {
+    let (http, _) = program.addresses();
+    wait_served(http, &image8266(1));
+    program.wait_said("cannot be kept");
+    wait_health(program, "kept-images: ");
+    assert!(
+        health(program).contains("os error 28"),
+        "{}",
+        health(program)
+    );
+    // What is new in the tree is served all the same, and nobody waits for the disk.
+    for n in 2..40 {
+        place.put("dev/key/firmware.bin", &image8266(n));
+        wait_served(http, &image8266(n));
+    }
+    let answer = poll(http, &image8266(39));
+    assert_eq!((answer.status, answer.decision()), (304, "up-to-date"));
+    assert_eq!(ask(http, "GET", "/readyz", &[]).status, 200);
+    // Said once, not with every download.
+    assert_eq!(program.lines("cannot be kept").len(), 1);
+    let left = fs::read_dir(inside(place, program, "state/kept")).unwrap();
+    assert_eq!(left.count(), 0, "half a copy only takes room");
+}
+
+#[test]
+fn a_disk_that_gets_full_stops_neither_polls_nor_downloads_and_is_said() {
+    let place = with_state("");
+    let Some(command) = place.unshared(SMALL) else {
+        return;
+    };
+    let program = Program::start(command);
+    program.wait_said("serving");
+    program.enters(FILL);
+    served_on_a_full_disk(&place, &program);
+}
+
+#[test]
+fn a_server_that_starts_on_a_full_disk_serves_with_the_identity_it_has() {
+    let place = with_state("");
+    drop(place.serve());
+    fs::rename(place.path("state"), place.path("before")).unwrap();
+    fs::create_dir(place.path("state")).unwrap();
+    let Some(command) = place.unshared(&format!("{SMALL}; cp -r before/identity state; {FILL}"))
+    else {
+        return;
+    };
+    let program = Program::start(command);
+    program.wait_said("serving");
+    wait_health(&program, "digest-cache: ");
+    served_on_a_full_disk(&place, &program);
+    // When there is room again, the next sweep writes what it could not.
+    program.enters("rm state/fill");
+    wait_silence(&program, "digest-cache");
+    let digests = inside(&place, &program, "state/digests.jsonl");
+    wait_until("the image is in the cache", || {
+        fs::read_to_string(&digests).is_ok_and(|text| text.contains("dev/key/firmware.bin"))
+    });
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_says_what_cannot_be_written() {
+    let place = with_state("");
+    let Some(command) = place.unshared(&format!("{SMALL}; {FILL}")) else {
+        return;
+    };
+    let mut program = Program::start(command);
+    assert!(!program.end().success());
+    program.wait_said("state/identity");
+    program.wait_said("os error 28");
 }
