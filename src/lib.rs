@@ -11,7 +11,7 @@
 //!  stairs     http                             requests, replies, ranges: knows nothing of firmware
 //!  counter    desk                             the one thing that a door for devices talks to
 //!  1st floor  tree                             the images on disk: read, judged, followed
-//!  ground     firmware      health    config   words and decisions · status board · config.toml
+//!  ground     firmware  health  disk  config   words and decisions · status board · whole files · config.toml
 //! ```
 //!
 //! Arrows point down only: a room uses what is below it, never what is above or beside it. `tests/arrows.rs` reads
@@ -53,6 +53,7 @@
 
 pub mod config;
 pub mod desk;
+pub mod disk;
 pub mod doors;
 pub mod firmware;
 pub mod health;

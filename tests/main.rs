@@ -15,7 +15,6 @@ mod documents;
 mod files;
 mod fleet;
 mod formats;
-mod full_disk;
 mod house;
 mod identity;
 mod limits;

@@ -3,12 +3,13 @@
 //! `kept/<sha-256>` holds the bytes, `kept/slots.json` says which slot delivered which, newest first.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::disk;
 use crate::firmware::{Image, Sha256};
 use crate::health::Board;
 
@@ -16,6 +17,9 @@ use super::{Settings, hasher};
 
 /// Between two attempts, when one failed.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// People may read the copies: that is what they are for.
+const MODE: u32 = 0o644;
 
 /// What was asked for. Locked for a moment only: every download looks here, also while a copy is being written.
 #[derive(Default)]
@@ -49,6 +53,11 @@ impl Kept {
             }),
             Err(_) => Slots::new(),
         };
+        if settings.live
+            && let Err(error) = disk::tidy(&folder)
+        {
+            tracing::warn!(%error, folder = %folder.display(), "what a killed server left cannot be removed");
+        }
         let previous = settings.keep_previous;
         Self {
             folder,
@@ -123,7 +132,7 @@ impl Kept {
             return Ok(false);
         }
         fs::create_dir_all(&self.folder)?;
-        write_whole(&path, &bytes)?;
+        disk::place(&path, &bytes, MODE)?;
         Ok(true)
     }
 
@@ -132,10 +141,8 @@ impl Kept {
         ids.retain(|other| *other != id);
         ids.insert(0, id);
         let dropped = ids.split_off(ids.len().min(self.previous + 1));
-        write_whole(
-            &self.folder.join("slots.json"),
-            &serde_json::to_vec_pretty(slots)?,
-        )?;
+        let list = serde_json::to_vec_pretty(slots)?;
+        disk::place(&self.folder.join("slots.json"), &list, MODE)?;
         for id in dropped {
             if !slots.values().any(|ids| ids.contains(&id)) {
                 fs::remove_file(self.folder.join(id.to_string()))?;
@@ -143,21 +150,4 @@ impl Kept {
         }
         Ok(())
     }
-}
-
-/// Temporary file, fsync, rename, fsync of the folder: a reader sees the old bytes or the new ones.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        // What is half written helps nobody; the error that counts is the first one.
-        let _ = fs::remove_file(&new);
-    }
-    written?;
-    path.parent()
-        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

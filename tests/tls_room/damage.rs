@@ -116,7 +116,7 @@ fn a_first_start_that_was_cut_short_goes_on() {
     for file in ["root.pem", "leaf.pem", "leaf-key.pem"] {
         fs::remove_file(settings.identity.join(file)).unwrap();
     }
-    fs::write(settings.identity.join("root.new"), "half").unwrap();
+    fs::write(settings.identity.join(".otatree.4x7Qpz"), "half").unwrap();
     let again = open(&settings, today());
     assert_eq!(
         again.issued(),
@@ -134,8 +134,8 @@ fn a_disk_that_takes_nothing_leaves_the_old_leaf() {
     let dir = tempfile::tempdir().unwrap();
     let settings = private(dir.path(), &[]);
     let tls = open(&settings, today());
-    // A folder where the new file should go: also root, who may write everywhere, cannot.
-    fs::create_dir(settings.identity.join("leaf.new")).unwrap();
+    // A folder where a file should be tidied away: also root, who may write everywhere, cannot.
+    fs::create_dir(settings.identity.join(".otatree.left")).unwrap();
     let then = today() + 380 * DAY;
     let reloaded = tls.reload(then).unwrap();
     assert!(

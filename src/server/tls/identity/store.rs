@@ -1,8 +1,8 @@
 //! The files of the identity folder: whole or not there, secrets for one user only.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rcgen::KeyPair;
@@ -10,6 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+
+use crate::disk;
 
 use super::IdentityError;
 
@@ -37,7 +39,7 @@ pub(super) fn key(pem: &str) -> Option<KeyPair> {
     KeyPair::from_pem(pem).ok()
 }
 
-/// Makes the folder, open to the server's user only.
+/// Makes the folder, open to the server's user only, without what a killed server left in it.
 pub(super) fn make_folder(path: &Path) -> Result<(), IdentityError> {
     let made = match path.parent() {
         Some(parent) => fs::create_dir_all(parent),
@@ -47,17 +49,19 @@ pub(super) fn make_folder(path: &Path) -> Result<(), IdentityError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     })
+    .and_then(|()| disk::tidy(path))
     .map_err(|source| failed(path, source))
 }
 
 /// Puts a certificate in its place.
 pub(super) fn write(path: &Path, pem: &str) -> Result<(), IdentityError> {
-    replace(path, pem, 0o644).map_err(|source| failed(path, source))
+    disk::place(path, pem.as_bytes(), 0o644).map_err(|source| failed(path, source))
 }
 
 /// Puts a key in its place.
 pub(super) fn write_secret(path: &Path, pem: &str) -> Result<(), IdentityError> {
-    replace(path, pem, 0o600).map_err(|source| failed(path, source))
+    // SECURITY: the mode is given at creation, so that a key is never readable in between.
+    disk::place(path, pem.as_bytes(), 0o600).map_err(|source| failed(path, source))
 }
 
 fn failed(path: &Path, source: io::Error) -> IdentityError {
@@ -65,23 +69,4 @@ fn failed(path: &Path, source: io::Error) -> IdentityError {
         path: path.to_owned(),
         source,
     }
-}
-
-fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let whole = path.with_extension("new");
-    match fs::remove_file(&whole) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // SECURITY: the mode is given at creation, so that a key is never readable in between.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&whole)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&whole, path)?;
-    path.parent()
-        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
