@@ -103,30 +103,24 @@ pub fn bare(program: &Path, folder: &Path) -> Command {
 
 impl Place {
     /// The program in a user namespace and a mount namespace of its own, after these lines of shell as its root. Says
-    /// so and gives nothing where the kernel forbids that.
+    /// so and gives nothing where the machine forbids them.
     pub fn unshared(&self, script: &str) -> Option<Command> {
-        let tried = bare(Path::new("unshare"), self.dir.path())
-            .args(["-Urm", "true"])
-            .output();
-        match tried {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                println!(
-                    "skipped: no user namespaces here: {}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
-                return None;
+        let shell = |script: &str| {
+            let mut command = bare(Path::new("unshare"), self.dir.path());
+            command.args(["-Urm", "sh", "-euc", script]);
+            command
+        };
+        let why = match shell(script).output() {
+            Ok(output) if output.status.success() => {
+                let mut command = shell(&format!("{script}\nexec \"$0\""));
+                command.arg(env!("CARGO_BIN_EXE_otatree"));
+                return Some(command);
             }
-            Err(error) => {
-                println!("skipped: no unshare here: {error}");
-                return None;
-            }
-        }
-        let mut command = bare(Path::new("unshare"), self.dir.path());
-        command
-            .args(["-Urm", "sh", "-euc", &format!("{script}\nexec \"$0\"")])
-            .arg(env!("CARGO_BIN_EXE_otatree"));
-        Some(command)
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        println!("skipped: this machine does not allow {script:?} in a user namespace: {why}");
+        None
     }
 }
 
