@@ -52,7 +52,7 @@ fn a_folder_that_becomes_a_link_does_not_take_the_notifications_of_its_target() 
     let rose = house.ota().join("dev/rose");
     house.put("dev/lotus/n1/firmware.bin", &image8266(1));
     house.wait_served("dev/lotus/n1/key", &image8266(1));
-    for n in 0..10 {
+    for n in 0..40 {
         house.put("dev/rose/n2/firmware.bin", &image8266(100 + n));
         house.wait_served("dev/rose/n2/key", &image8266(100 + n));
         fs::remove_dir_all(&rose).unwrap();

@@ -102,11 +102,29 @@ impl Keeper {
         // One inode has one watch and one name: that of the place a link leads to.
         let behind = read::behind_link(root, rel);
         let path = root.path.join(behind.as_deref().unwrap_or(rel));
-        let unseen = self.links.lies(rel, behind);
+        let unseen = self.links.lies(rel, behind.clone());
         self.unwatch_unseen(unseen);
-        self.watches
+        let watched = self
+            .watches
             .as_mut()
-            .is_some_and(|watches| watches.watch(&path))
+            .is_some_and(|watches| watches.watch(&path));
+        let now = read::behind_link(root, rel);
+        if now == behind {
+            return watched;
+        }
+        // It became a link, or is none any more, in this very moment: what is watched may be the target under a wrong
+        // name. Both are watched and read anew.
+        if behind.is_none()
+            && let Some(watches) = &mut self.watches
+        {
+            watches.unwatch(&path);
+        }
+        if let Some(target) = now {
+            self.let_go(&target);
+            self.enqueue(&target);
+        }
+        self.enqueue(rel);
+        false
     }
 
     /// A folder is gone: what only its links led to is not watched any more.
