@@ -7,7 +7,7 @@ use otatree::config::{LimitsConfig, ListenConfig};
 use otatree::server::{self, Shared};
 use tokio::sync::oneshot;
 
-use crate::house::{Answer, House, image8266};
+use crate::house::{Answer, House, image8266, wait_until};
 use crate::program::ask;
 
 const SAMPLE: &str = "/ota_update/demo/p/n/sample";
@@ -133,7 +133,10 @@ fn the_samples_are_refused_to_who_comes_from_another_address_than_loopback() {
         eprintln!("this machine has no address but loopback; a PROXY header stands for one");
         let house = House::with("trusted_proxies = [\"127.0.0.1/32\"]");
         house.put("demo/sample/firmware.bin", &image8266(1));
-        house.wait_served("demo/p/n/sample", &image8266(1));
+        let near = [("X-Forwarded-For", "127.0.0.1")];
+        wait_until("this machine is served", || {
+            house.get(SAMPLE, &near).status == 200
+        });
         is_refused(&house.get(SAMPLE, &[("X-Forwarded-For", "203.0.113.9")]));
     }
 }

@@ -120,6 +120,24 @@ fn a_client_that_resets_leaves_no_line() {
 }
 
 #[test]
+fn a_proxy_that_names_no_client_is_said_once() {
+    let place = Place::new("only");
+    place.configure(&format!(
+        "onlytrusted_proxies = [\"127.0.0.1/32\"]\n{LISTEN}{TREE}[log]\nformat = \"json\"\n"
+    ));
+    let program = place.serve();
+    let http = program.addresses().0;
+    let named = [("X-Forwarded-For", "192.0.2.7")];
+    assert_eq!(ask(http, "GET", "/healthz", &named).status, 200);
+    assert_eq!(program.lines("X-Forwarded-For"), [""; 0]);
+    for _ in 0..3 {
+        assert_eq!(ask(http, "GET", "/healthz", &[]).status, 200);
+    }
+    let line = said_once(&ended(program), "X-Forwarded-For");
+    assert!(line.contains("\"proxy\":\"127.0.0.1\""), "{line}");
+}
+
+#[test]
 fn no_line_holds_a_key() {
     let place = Place::new("");
     let mut command = place.command(&[]);

@@ -232,8 +232,10 @@ fn the_client_behind_nginx_is_known_by_its_address() {
     let nginx = Nginx::before(&house);
     let image = image8266(1);
     house.put("demo/key/firmware.bin", &image);
-    house.wait_served("demo/lotus/node1/key", &image);
     let path = "/ota_update/demo/lotus/node1/key";
+    wait_until("the image is served to this machine", || {
+        ask(nginx.plain, "GET", path, &[]).status == 200
+    });
     for at in nginx.both() {
         // The samples are for this machine only.
         assert_eq!(ask(at, "GET", path, &[]).status, 200);

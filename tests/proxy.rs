@@ -58,7 +58,8 @@ const BEHIND: &str = "trusted_proxies = [\"127.0.0.1/32\"]\n#proxy_protocol";
 #[test]
 fn the_samples_are_served_to_this_machine_only() {
     let house = with_samples("trusted_proxies = [\"127.0.0.1/32\"]");
-    wait_for_samples(|path| house.get(path, &[]).status);
+    let near = [("X-Forwarded-For", "127.0.0.1")];
+    wait_for_samples(|path| house.get(path, &near).status);
     for (from, local) in [
         ("127.0.0.1", true),
         ("::1", true),
@@ -87,6 +88,61 @@ fn the_samples_are_served_to_this_machine_only() {
         assert_eq!(file.status, if local { 200 } else { 404 }, "{from}");
         let other = house.get("/ota_update/dev/p/n/key", &headers);
         assert_eq!(other.status, 200, "{from}: other orgs are for all");
+    }
+}
+
+/// A request without a forwarded address came over the proxy, from anybody.
+#[test]
+fn a_proxy_that_names_nobody_is_not_taken_for_the_client() {
+    let house = with_samples("trusted_proxies = [\"127.0.0.1/32\"]");
+    let near = [("X-Forwarded-For", "127.0.0.1")];
+    wait_for_samples(|path| house.get(path, &near).status);
+    for headers in [
+        &[][..],
+        &[("X-Forwarded-Proto", "https")],
+        &[("Forwarded", "for=127.0.0.1")],
+        &[("X-Forwarded-For", "")],
+    ] {
+        let answer = house.get(SAMPLE, headers);
+        let heard = (answer.status, answer.decision());
+        assert_eq!(heard, (304, "no-image"), "{headers:?}");
+        assert_eq!(house.get(SAMPLE_FILE, headers).status, 404, "{headers:?}");
+        let other = house.get("/ota_update/dev/p/n/key", headers);
+        assert_eq!(other.status, 200, "{headers:?}: other orgs are for all");
+    }
+}
+
+/// A health check of the proxy (LOCAL), and clients of it that have no TCP address.
+#[test]
+fn a_proxy_header_without_an_address_makes_nobody_local() {
+    let house = with_samples(BEHIND);
+    let near = from_client(Ipv4Addr::LOCALHOST);
+    wait_for_samples(|path| hears(&house, &near, path).status);
+    let mut loopback = vec![127, 0, 0, 1, 127, 0, 0, 1, 0x30, 0x39, 0x1F, 0x90];
+    let datagram = proxy_header(1, 0x12, &loopback);
+    let local = proxy_header(0, 0x11, &loopback);
+    loopback.resize(216, 0);
+    for header in [
+        proxy_header(0, 0, &[]),
+        local,
+        proxy_header(1, 0, &[]),
+        datagram,
+        proxy_header(1, 0x31, &loopback),
+    ] {
+        let command = &header[12..14];
+        assert_eq!(
+            hears(&house, &header, "/healthz").status,
+            200,
+            "{command:x?}"
+        );
+        let answer = hears(&house, &header, SAMPLE);
+        let heard = (answer.status, answer.decision());
+        assert_eq!(heard, (304, "no-image"), "{command:x?}");
+        // Nor is it a proxy itself, whose word would count.
+        let forged = [("X-Forwarded-For", "127.0.0.1")];
+        let mut stream = connect(house.http, &header);
+        let answer = ask(&mut stream, SAMPLE, "HTTP/1.0", &forged);
+        assert_eq!(answer.status, 304, "{command:x?}");
     }
 }
 

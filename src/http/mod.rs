@@ -2,12 +2,14 @@
 //! range against a known length, and the wire that the two share with the connection.
 
 mod body;
+mod client;
 mod range;
 mod reply;
 mod request;
 mod wire;
 
 pub use body::Body;
+pub use client::{Client, Peer};
 pub use range::{Asked, Span, if_range_holds, none_match, parse_range};
 pub use reply::{Answer, HttpDoor, Reply, get_or_head, text};
 pub use request::Request;

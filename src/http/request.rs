@@ -1,7 +1,6 @@
 //! A request as doors see it: words of the path, decoded once, and headers.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header::{HeaderMap, HeaderName};
@@ -9,7 +8,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 use smallvec::SmallVec;
 
-use super::Wire;
+use super::{Client, Wire};
 
 /// The words of a path; a device's path has no more than eight.
 pub type Words<'a> = SmallVec<[Cow<'a, str>; 8]>;
@@ -18,7 +17,7 @@ pub type Words<'a> = SmallVec<[Cow<'a, str>; 8]>;
 pub struct Request {
     parts: Parts,
     wire: Arc<Wire>,
-    client: IpAddr,
+    client: Client,
     secure: bool,
 }
 
@@ -26,7 +25,7 @@ impl Request {
     /// A request that came over this wire, from `client`; `secure` when nobody on the way could read it. The two differ
     /// from the wire's own where a trusted proxy says so.
     #[must_use]
-    pub const fn new(parts: Parts, wire: Arc<Wire>, client: IpAddr, secure: bool) -> Self {
+    pub const fn new(parts: Parts, wire: Arc<Wire>, client: Client, secure: bool) -> Self {
         Self {
             parts,
             wire,
@@ -37,7 +36,7 @@ impl Request {
 
     /// Who asks.
     #[must_use]
-    pub const fn client(&self) -> IpAddr {
+    pub const fn client(&self) -> Client {
         self.client
     }
 
@@ -132,6 +131,8 @@ fn decode(word: &str, escaped: bool) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -143,9 +144,10 @@ mod tests {
             .body(())
             .unwrap()
             .into_parts();
+        let client = Client::from(IpAddr::from([127, 0, 0, 1]));
         let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
         Some(
-            Request::new(parts, wire, IpAddr::from([127, 0, 0, 1]), false)
+            Request::new(parts, wire, client, false)
                 .words()?
                 .into_iter()
                 .map(Cow::into_owned)

@@ -1,8 +1,9 @@
 //! What a connection and the doors tell each other: how large its TLS records may be, and how its downloads end.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Peer;
 
 /// Largest TLS record that a client can take. Each write of application data is cut to it; the handshake never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ struct Running {
 
 /// The shared part of one connection.
 pub struct Wire {
-    peer: IpAddr,
+    peer: Peer,
     secure: bool,
     records: AtomicUsize,
     /// Bytes of HTTP that the transport took, heads and bodies.
@@ -61,9 +62,9 @@ pub struct Wire {
 impl Wire {
     /// A new connection from `peer`; `secure` when it is TLS or a trusted proxy says that it was.
     #[must_use]
-    pub fn new(peer: IpAddr, secure: bool, records: Records) -> Arc<Self> {
+    pub fn new(peer: impl Into<Peer>, secure: bool, records: Records) -> Arc<Self> {
         Arc::new(Self {
-            peer,
+            peer: peer.into(),
             secure,
             records: AtomicUsize::new(records.bytes()),
             written: AtomicU64::new(0),
@@ -76,9 +77,9 @@ impl Wire {
         })
     }
 
-    /// Who is at the other end, by a trusted proxy's word where there is one.
+    /// Who is at the other end.
     #[must_use]
-    pub const fn peer(&self) -> IpAddr {
+    pub const fn peer(&self) -> Peer {
         self.peer
     }
 
@@ -233,6 +234,7 @@ impl Drop for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
     use std::sync::mpsc;
 
     struct Note(mpsc::Sender<(u64, bool)>);

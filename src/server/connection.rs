@@ -22,11 +22,11 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::http::{Answer, Records, Reply, Request, Wire, text};
+use crate::http::{Answer, Peer, Records, Reply, Request, Wire, text};
 
 use super::deadline::Deadline;
 use super::linger::linger;
-use super::proxy::{self, Said};
+use super::proxy;
 use super::transport::{Stream, Transport};
 use super::{Shared, tls::Tls};
 
@@ -49,7 +49,7 @@ pub async fn serve(
 
 async fn converse(
     mut stream: TcpStream,
-    mut peer: IpAddr,
+    address: IpAddr,
     tls: bool,
     proxy_protocol: bool,
     shared: &Arc<Shared>,
@@ -57,19 +57,18 @@ async fn converse(
 ) -> io::Result<()> {
     let limits = shared.limits.load_full();
     let deadline = shared.deadlines.begin(limits.handshake);
+    let mut peer = Peer::from(address);
     if proxy_protocol {
-        if !proxy::is_trusted(peer, &shared.trusted.load()) {
-            tracing::info!(%peer, "refused: it is not in trusted_proxies");
+        if !proxy::is_trusted(address, &shared.trusted.load()) {
+            tracing::info!(peer = %address, "refused: it is not in trusted_proxies");
             return Ok(());
         }
-        let said = tokio::select! {
-            said = proxy::read(&mut stream) => said?,
+        let named = tokio::select! {
+            named = proxy::read(&mut stream) => named?,
             () = deadline.passed() => return Err(io::ErrorKind::TimedOut.into()),
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         };
-        if let Said::Client(client) = said {
-            peer = client;
-        }
+        peer = Peer::Named(named);
     }
     let (stream, alpn) = match &shared.tls {
         Some(tls_room) if tls => {
@@ -110,7 +109,7 @@ async fn converse(
 async fn shake_hands(
     stream: TcpStream,
     tls: &Tls,
-    peer: IpAddr,
+    peer: Peer,
     shared: &Shared,
     stopping: &mut watch::Receiver<bool>,
 ) -> io::Result<Box<TlsStream<TcpStream>>> {
@@ -234,8 +233,7 @@ impl Service<hyper::Request<Incoming>> for Conversation {
             ));
         }
         let (peer, tls) = (self.wire.peer(), self.wire.secure());
-        let (client, secure) =
-            proxy::forwarded(&parts.headers, peer, tls, &self.shared.trusted.load());
+        let (client, secure) = self.shared.client(&parts.headers, peer, tls);
         let request = Request::new(parts, self.wire.clone(), client, secure);
         for door in &self.shared.doors {
             match door.answer(&request) {

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem::{Discriminant, discriminant};
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::{Error as TlsFault, PeerIncompatible};
+
+use crate::http::Peer;
 
 /// The same is said of the same address once in this time.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -19,13 +20,13 @@ const MOST: usize = 10_000;
 /// What was said, of whom, and when.
 #[derive(Default)]
 pub struct Incompatible {
-    said: Mutex<HashMap<(IpAddr, Discriminant<PeerIncompatible>), Instant>>,
+    said: Mutex<HashMap<(Peer, Discriminant<PeerIncompatible>), Instant>>,
 }
 
 impl Incompatible {
     /// A handshake failed. Everything but a client that can never agree with us (probes, resets, a wrong trust anchor on
     /// their side) is quiet.
-    pub fn heard(&self, error: &io::Error, peer: IpAddr) {
+    pub fn heard(&self, error: &io::Error, peer: Peer) {
         let fault = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<TlsFault>());
@@ -40,7 +41,7 @@ impl Incompatible {
         }
     }
 
-    fn is_new(&self, peer: IpAddr, why: &PeerIncompatible, now: Instant) -> bool {
+    fn is_new(&self, peer: Peer, why: &PeerIncompatible, now: Instant) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |at: &Instant| now.saturating_duration_since(*at) >= DAY;
         let thing = (peer, discriminant(why));
@@ -60,13 +61,16 @@ impl Incompatible {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use PeerIncompatible::{NoCipherSuitesInCommon, Tls12NotOffered};
 
     #[test]
     fn the_same_is_said_of_an_address_once_a_day() {
         let said = Incompatible::default();
-        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let at = |address: [u8; 4]| Peer::from(IpAddr::from(address));
+        let (one, other) = (at([192, 0, 2, 1]), at([192, 0, 2, 2]));
         let start = Instant::now();
         let hour = |n: u64| start + Duration::from_secs(n * 3600);
         assert!(said.is_new(one, &NoCipherSuitesInCommon, start));
@@ -84,7 +88,10 @@ mod tests {
         let said = Incompatible::default();
         let start = Instant::now();
         let lines = |now| {
-            let said = |n: u32| said.is_new(IpAddr::from(n.to_be_bytes()), &Tls12NotOffered, now);
+            let said = |n: u32| {
+                let peer = Peer::from(IpAddr::from(n.to_be_bytes()));
+                said.is_new(peer, &Tls12NotOffered, now)
+            };
             (0..=u32::MAX).take(MOST + 100).filter(|n| said(*n)).count()
         };
         assert_eq!(lines(start), MOST);

@@ -23,16 +23,17 @@ pub mod tls;
 mod transport;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hyper::HeaderMap;
 use ipnet::IpNet;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::LimitsConfig;
-use crate::http::{HttpDoor, Wire};
+use crate::http::{Client, HttpDoor, Peer, Wire};
 
 use deadline::Deadlines;
 use incompatible::Incompatible;
@@ -51,6 +52,8 @@ pub struct Shared {
     /// Downloads under way, to know when each has to be content with less kernel memory.
     downloads: AtomicUsize,
     incompatible: Incompatible,
+    /// A trusted proxy that names no client was said.
+    unnamed: Once,
 }
 
 impl Shared {
@@ -74,6 +77,7 @@ impl Shared {
             deadlines: Deadlines::new(),
             downloads: AtomicUsize::new(0),
             incompatible: Incompatible::default(),
+            unnamed: Once::new(),
         })
     }
 
@@ -81,6 +85,17 @@ impl Shared {
     pub fn obey(&self, limits: LimitsConfig, trusted: Vec<IpNet>) {
         self.limits.store(Arc::new(limits));
         self.trusted.store(Arc::new(trusted));
+    }
+
+    /// Who sent this request, by its headers where they count, and whether the way was secure.
+    fn client(&self, headers: &HeaderMap, peer: Peer, secure: bool) -> (Client, bool) {
+        let (client, secure) = proxy::forwarded(headers, peer, secure, &self.trusted.load());
+        if let (Peer::Direct(proxy), Client::Unknown) = (peer, client) {
+            self.unnamed.call_once(|| {
+                tracing::info!(%proxy, "a trusted proxy does not say who its client is; let it send X-Forwarded-For (said once)");
+            });
+        }
+        (client, secure)
     }
 
     fn forget_download(&self, wire: &Wire) {

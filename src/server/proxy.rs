@@ -2,11 +2,13 @@
 //! `proxy-protocol.txt`, section 2.2), or X-Forwarded-For and X-Forwarded-Proto in the request.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::http::{Client, Peer};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -15,15 +17,6 @@ const LONGEST: usize = 4096;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// What a PROXY header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
-    /// The client's address.
-    Client(IpAddr),
-    /// The proxy speaks for itself (a health check), or of something that is not TCP.
-    Itself,
-}
 
 /// Why a PROXY header cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,23 +54,25 @@ pub fn parse_head(head: &[u8; 16]) -> Result<usize, ProxyError> {
     }
 }
 
-/// Reads the addresses; `rest` has the length that [`parse_head`] gave.
+/// Reads the addresses; `rest` has the length that [`parse_head`] gave. Where the proxy speaks for itself (a health check)
+/// or of something that is not TCP, the specification says to use the connection's own addresses. They are the proxy's,
+/// and nothing shows that nobody stands behind it.
 ///
 /// # Errors
 /// When `rest` is shorter than its address family needs.
-pub fn parse_addresses(head: &[u8; 16], rest: &[u8]) -> Result<Said, ProxyError> {
+pub fn parse_addresses(head: &[u8; 16], rest: &[u8]) -> Result<Client, ProxyError> {
     let local = head[12] & 15 == 0;
     // Family in the high half, transport in the low one: TCP only.
     match (local, head[13]) {
         (false, 0x11) => {
             let address: [u8; 4] = first(rest, 12)?;
-            Ok(Said::Client(Ipv4Addr::from(address).into()))
+            Ok(IpAddr::from(address).into())
         }
         (false, 0x21) => {
             let address: [u8; 16] = first(rest, 36)?;
-            Ok(Said::Client(Ipv6Addr::from(address).to_canonical()))
+            Ok(IpAddr::from(address).into())
         }
-        _ => Ok(Said::Itself),
+        _ => Ok(Client::Unknown),
     }
 }
 
@@ -94,7 +89,7 @@ fn first<const N: usize>(rest: &[u8], needed: usize) -> Result<[u8; N], ProxyErr
 ///
 /// # Errors
 /// When it cannot be read or is none.
-pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Said> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Client> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut head = [0; 16];
     stream.read_exact(&mut head).await?;
@@ -111,7 +106,7 @@ pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 /// An address of X-Forwarded-For; some proxies add the port.
-fn address(text: &str) -> Option<IpAddr> {
+fn address(text: &str) -> Option<Client> {
     let bare = || {
         text.strip_prefix('[')
             .and_then(|text| text.strip_suffix(']'))
@@ -120,26 +115,31 @@ fn address(text: &str) -> Option<IpAddr> {
         .parse()
         .or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()))
         .or_else(|error| bare().ok_or(error)?.parse().map(IpAddr::V6));
-    address.ok().map(|address| address.to_canonical())
+    address.ok().map(Client::from)
 }
 
 /// The client's address and whether it came by https, as the request's trusted proxy says: the last address in
-/// X-Forwarded-For that is no trusted proxy itself. A client that the proxy does not name is `0.0.0.0`: not the proxy,
-/// and certainly not this machine.
+/// X-Forwarded-For that is no trusted proxy itself. A client that the proxy does not name is unknown: not the proxy, and
+/// certainly not this machine.
 #[must_use]
 pub fn forwarded(
     headers: &HeaderMap,
-    peer: IpAddr,
+    peer: Peer,
     secure: bool,
     trusted: &[IpNet],
-) -> (IpAddr, bool) {
-    if trusted.is_empty() || !is_trusted(peer, trusted) {
-        return (peer, secure);
+) -> (Client, bool) {
+    let is_proxy = |client| matches!(client, Client::At(address) if is_trusted(address, trusted));
+    let (asks, unnamed) = match peer {
+        Peer::Direct(address) => (Client::from(address), Client::Unknown),
+        Peer::Named(client) => (client, client),
+    };
+    if !is_proxy(asks) {
+        return (asks, secure);
     }
     let secure = headers.get(X_FORWARDED_PROTO).map_or(secure, |proto| {
         proto.as_bytes().eq_ignore_ascii_case(b"https")
     });
-    let mut client = peer;
+    let mut client = unnamed;
     let lines: Vec<&str> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
@@ -147,12 +147,8 @@ pub fn forwarded(
         .map(|line| line.to_str().unwrap_or("unknown"))
         .collect();
     for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Some(address) = address(text.trim()) else {
-            client = Ipv4Addr::UNSPECIFIED.into();
-            break;
-        };
-        client = address;
-        if !is_trusted(client, trusted) {
+        client = address(text.trim()).unwrap_or(Client::Unknown);
+        if !is_proxy(client) {
             break;
         }
     }
@@ -161,8 +157,18 @@ pub fn forwarded(
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
     use proptest::prelude::*;
+
+    fn direct(address: &str) -> Peer {
+        address.parse::<IpAddr>().unwrap().into()
+    }
+
+    fn at(address: &str) -> Client {
+        address.parse::<IpAddr>().unwrap().into()
+    }
 
     fn head(command: u8, family: u8, length: u16) -> [u8; 16] {
         let mut head = [0; 16];
@@ -178,19 +184,30 @@ mod tests {
         let mut rest = vec![192, 0, 2, 7, 127, 0, 0, 1, 0x30, 0x39, 0x20, 0xFB];
         rest.extend([1, 2, 3]);
         let said = parse_addresses(&head(0x21, 0x11, 15), &rest).unwrap();
-        assert_eq!(said, Said::Client("192.0.2.7".parse().unwrap()));
+        assert_eq!(said, at("192.0.2.7"));
         let mut six = "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets().to_vec();
         six.resize(36, 0);
         assert_eq!(
             parse_addresses(&head(0x21, 0x21, 36), &six),
-            Ok(Said::Client("2001:db8::7".parse().unwrap()))
+            Ok(at("2001:db8::7"))
         );
     }
 
     #[test]
-    fn a_health_check_of_the_proxy_is_about_itself() {
-        assert_eq!(parse_addresses(&head(0x20, 0x00, 0), &[]), Ok(Said::Itself));
-        assert_eq!(parse_addresses(&head(0x21, 0x31, 0), &[]), Ok(Said::Itself));
+    fn who_has_no_tcp_address_is_unknown() {
+        let rest = [127; 216];
+        for (command, family) in [
+            (0x20, 0x00),
+            (0x20, 0x11),
+            (0x20, 0x21),
+            (0x21, 0x00),
+            (0x21, 0x12),
+            (0x21, 0x22),
+            (0x21, 0x31),
+        ] {
+            let said = parse_addresses(&head(command, family, 216), &rest);
+            assert_eq!(said, Ok(Client::Unknown), "{command:#x} {family:#x}");
+        }
     }
 
     #[test]
@@ -225,7 +242,7 @@ mod tests {
                 (X_FORWARDED_FOR, forwarded_for.parse().unwrap()),
                 (X_FORWARDED_PROTO, "https".parse().unwrap()),
             ]);
-            let (client, secure) = forwarded(&headers, peer.parse().unwrap(), false, &trusted);
+            let (client, secure) = forwarded(&headers, direct(peer), false, &trusted);
             (client.to_string(), secure)
         };
         assert_eq!(ask("127.0.0.1", "192.0.2.1"), ("192.0.2.1".into(), true));
@@ -239,12 +256,34 @@ mod tests {
         );
         assert_eq!(
             ask("127.0.0.1", "1.1.1.1, nonsense"),
-            ("0.0.0.0".into(), true)
+            ("unknown".into(), true)
         );
         for named in ["192.0.2.1:80", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80"] {
             assert_eq!(ask("127.0.0.1", named), ("192.0.2.1".into(), true));
         }
         assert_eq!(ask("192.0.2.9", "1.1.1.1"), ("192.0.2.9".into(), false));
+        // All the way only proxies: the first of them asked by itself.
+        assert_eq!(
+            ask("127.0.0.1", "10.1.1.1, 10.9.9.9"),
+            ("10.1.1.1".into(), true)
+        );
+        let silent = HeaderMap::new();
+        for (peer, client) in [
+            (direct("127.0.0.1"), Client::Unknown),
+            (direct("192.0.2.9"), at("192.0.2.9")),
+            (Peer::Named(Client::Unknown), Client::Unknown),
+            (Peer::Named(at("127.0.0.1")), at("127.0.0.1")),
+            (Peer::Named(at("192.0.2.9")), at("192.0.2.9")),
+        ] {
+            assert_eq!(forwarded(&silent, peer, false, &trusted).0, client);
+        }
+        // What a proxy is not known to have passed on is not believed.
+        let unknown = Peer::Named(Client::Unknown);
+        let forged = HeaderMap::from_iter([(X_FORWARDED_FOR, "127.0.0.1".parse().unwrap())]);
+        assert_eq!(
+            forwarded(&forged, unknown, false, &trusted).0,
+            Client::Unknown
+        );
     }
 
     proptest! {
