@@ -42,5 +42,6 @@ mod tree_removal;
 mod tree_root;
 mod tree_settle;
 mod tree_watch;
+mod vanished;
 mod watches;
 mod withheld;

@@ -158,7 +158,7 @@ pub struct LimitsConfig {
     /// Time in which the head of an answer leaves.
     #[serde(deserialize_with = "duration")]
     pub answer: Duration,
-    /// A peer that acknowledges nothing for so long is dead.
+    /// A peer that takes nothing of its download for so long is dead.
     #[serde(deserialize_with = "duration")]
     pub dead_peer: Duration,
     /// Downloads above which each is given `send_buffer` only.

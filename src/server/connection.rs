@@ -91,7 +91,13 @@ async fn converse(
     };
     let wire = Wire::new(peer, tls, records);
     deadline.set(limits.head);
-    let transport = Transport::new(stream, wire.clone(), deadline.clone(), limits.head);
+    let transport = Transport::new(
+        stream,
+        wire.clone(),
+        deadline.clone(),
+        limits.head,
+        limits.dead_peer,
+    );
     // The receiver lives until this connection is over: the server's end waits for the last one.
     let result = match speak_http(transport, &wire, shared, &deadline, &mut stopping).await {
         Ok(Some(stream)) => {
@@ -168,14 +174,17 @@ async fn speak_http(
             result = serve => break result.map_err(io::Error::other),
             _ = stopping.wait_for(|stop| *stop), if !ending => ending = true,
             // Silence after a download: what left last may still be on its way to a slow reader.
-            () = deadline.passed() => break match wire.delivers() {
+            () = deadline.passed() => break match wire.delivers() && !wire.is_sending() {
                 true => Ok(()),
-                false => Err(io::ErrorKind::TimedOut.into()),
+                false => Err(io::Error::from(io::ErrorKind::TimedOut)),
             },
         }
     };
-    result?;
     let mut transport = connection.into_parts().io.into_inner();
+    if result.is_err() && wire.is_sending() {
+        transport.abandon();
+    }
+    result?;
     if wire.delivers() {
         return Ok(Some(transport.into_stream()));
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// No deadline.
+/// So far off that no clock gets there.
 const NEVER: u64 = u64::MAX;
 
 /// The clock and all who look at it. A deadline passes at most one tick late.
@@ -80,11 +80,6 @@ impl Deadline {
         self.at.store(now.saturating_add(after), Ordering::Relaxed);
     }
 
-    /// Takes it away: a download lasts as long as its reader is alive.
-    pub fn never(&self) {
-        self.at.store(NEVER, Ordering::Relaxed);
-    }
-
     /// Returns when it has passed.
     pub async fn passed(&self) {
         loop {
@@ -106,22 +101,18 @@ mod tests {
         let clock = Deadlines::new();
         let ticking = clock.clone();
         let task = tokio::spawn(async move { ticking.tick(Duration::from_millis(1)).await });
-        let (silent, lively, unbound) = (
-            clock.begin(Duration::from_millis(5)),
+        let (silent, lively) = (
             clock.begin(Duration::from_millis(5)),
             clock.begin(Duration::from_millis(5)),
         );
         lively.set(Duration::from_secs(3600));
-        unbound.never();
         silent.passed().await;
-        for other in [&lively, &unbound] {
-            assert!(
-                tokio::time::timeout(Duration::from_millis(5), other.passed())
-                    .await
-                    .is_err()
-            );
-        }
-        drop((silent, lively, unbound));
+        assert!(
+            tokio::time::timeout(Duration::from_millis(5), lively.passed())
+                .await
+                .is_err()
+        );
+        drop((silent, lively));
         while !clock.all.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }

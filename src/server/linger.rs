@@ -25,7 +25,8 @@ use super::transport::Stream;
 /// A device that has everything may write to its flash for a while before it closes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Closes our half in order and waits for the peer's; says whether the peer has everything.
+/// Closes our half in order and waits for the peer's; says whether the peer has everything. `dead_peer` is the time for
+/// what is still unsent, which is little.
 pub async fn linger(stream: Stream, dead_peer: Duration) -> bool {
     let (tcp, session) = match stream {
         Stream::Plain(tcp) => (tcp, None),
@@ -34,15 +35,14 @@ pub async fn linger(stream: Stream, dead_peer: Duration) -> bool {
             (tcp, Some(session))
         }
     };
-    // The kernel's own timeout of a dead peer comes first; this is for the case that it does not.
-    let all = tokio::time::timeout(dead_peer + PATIENCE, close(tcp, session));
-    matches!(all.await, Ok(Ok(())))
+    let sent = tokio::time::timeout(dead_peer, all_sent(&tcp)).await;
+    matches!(sent, Ok(Ok(()))) && close(tcp, session).await.is_ok()
 }
 
 async fn close(mut tcp: TcpStream, session: Option<ServerConnection>) -> io::Result<()> {
-    all_sent(&tcp).await?;
     if let Some(session) = session {
-        notify(&mut tcp, session).await;
+        // Little, and the kernel has room for it.
+        tokio::time::timeout(PATIENCE, notify(&mut tcp, session)).await?;
     }
     match SockRef::from(&tcp).shutdown(Shutdown::Write) {
         // It closed before it read our last words, and answered them with a reset.

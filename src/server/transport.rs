@@ -49,6 +49,8 @@ pub struct Transport {
     deadline: Arc<Deadline>,
     /// How long the client may be silent after an answer.
     silence: Duration,
+    /// How long it may take nothing of a download.
+    dead_peer: Duration,
 }
 
 impl Transport {
@@ -58,6 +60,7 @@ impl Transport {
         wire: Arc<Wire>,
         deadline: Arc<Deadline>,
         silence: Duration,
+        dead_peer: Duration,
     ) -> Self {
         Self {
             stream,
@@ -65,16 +68,24 @@ impl Transport {
             batch: BATCH.0,
             deadline,
             silence,
+            dead_peer,
         }
     }
 
-    /// Bytes of an answer left: while it is a download, only the kernel judges the peer.
+    /// Bytes of an answer left: while it is a download, the peer has longer for the next.
     fn wrote(&self, bytes: usize) {
         self.wire.wrote(bytes);
         if self.wire.is_sending() {
-            self.deadline.never();
+            self.deadline.set(self.dead_peer);
         } else {
             self.deadline.set(self.silence);
+        }
+    }
+
+    /// The peer is dead: the kernel forgets what it was given for it when the stream is dropped.
+    pub fn abandon(&self) {
+        if let Err(error) = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "what is unsent stays with the kernel for a while");
         }
     }
 
@@ -237,7 +248,13 @@ mod tests {
         let (_client, server) = (client.await.unwrap(), listener.accept().await.unwrap().0);
         let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
         let deadline = Deadlines::new().begin(SECOND);
-        let mut transport = Transport::new(Stream::Plain(server), wire.clone(), deadline, SECOND);
+        let mut transport = Transport::new(
+            Stream::Plain(server),
+            wire.clone(),
+            deadline,
+            SECOND,
+            SECOND,
+        );
         let before = send_buffer(&transport);
         let bound = 16 * 1024;
         assert!(before > bound, "{before}");

@@ -49,6 +49,26 @@ fn full_length_a_reader_of_1_kb_a_second_gets_all_of_it() {
     report.brought(&image);
 }
 
+/// A reader whose window shuts again and again, each time for a moment, for far longer than `dead_peer`.
+#[test]
+fn a_reader_that_takes_a_little_now_and_then_is_not_dead() {
+    let image = Esp8266 {
+        size: 160 * 1024,
+        ..Esp8266::default()
+    }
+    .build();
+    let house = house_with(&image, "[limits]\ndead_peer = \"3s\"");
+    let begun = Instant::now();
+    let report = Call::poll(Chip::Esp8266, &house, NODE, &old())
+        .with("rate", 16_000)
+        .run();
+    report.brought(&image);
+    assert!(
+        begun.elapsed() > Duration::from_secs(6),
+        "longer than dead_peer"
+    );
+}
+
 #[test]
 fn a_handshake_that_never_ends_is_ended() {
     let house = House::with("[limits]\nhandshake = \"300ms\"");
