@@ -157,6 +157,30 @@ fn a_client_that_closes_its_half_and_goes_is_complete() {
     assert_eq!(house.hears(&esp8266(&old)), held());
 }
 
+/// Its end came before our last byte, so it says nothing of it.
+#[test]
+fn a_client_that_closed_its_half_before_the_last_byte_is_not_known_to_have_it() {
+    let house = House::with(&format!("[limits]\n{SLOW}\n[guards]\nloop = 1"));
+    let image = Esp8266 {
+        size: LARGE / 2,
+        ..Esp8266::default()
+    };
+    house.offer(&image.build());
+    let old = other_md5(0);
+    let headers = with(&esp8266(&old), "x-ESP8266-free-space", "8000000");
+    for _ in 0..2 {
+        let (mut stream, mut got) = house.begin_slowly(&headers);
+        stream.shutdown(Shutdown::Write).unwrap();
+        stream.read_to_end(&mut got).unwrap();
+        let answer = Answer::parse(&got, false).unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(answer.body == image.build());
+        house.settled();
+    }
+    assert_eq!(house.hears(&headers), update());
+    assert_eq!(house.hears(&headers), held());
+}
+
 /// The same over HTTPS. Tiny clients know the length, read so much, and close without a word.
 fn taken_by_tls(house: &House, to_the_end: bool, leave: impl FnOnce(std::net::TcpStream)) {
     let mut tls = house.connect_tls();

@@ -1,6 +1,11 @@
 //! A poll from socket to flash, on the main door.
 
-use crate::house::{House, image32, image8266};
+use std::io::Write as _;
+use std::net::Shutdown;
+
+use crate::client::{LARGE, connect_slow, path, request};
+use crate::house::{Answer, House, image32, image8266, wait_until};
+use otatree::firmware::forge::Esp8266;
 use otatree::firmware::{Md5, Sha256};
 
 const NODE: &str = "dev/lotus/esp8266-85ea2b/sht30_d1_mini";
@@ -67,4 +72,36 @@ fn a_dropped_file_reaches_an_https_client() {
     let answer = house.get_tls("/ota_update/dev/p/n/key", &[]);
     assert_eq!(answer.status, 200);
     assert!(answer.body == image);
+}
+
+/// `printf 'GET …' | nc -N` and the like: nothing more is said, and the answer is waited for.
+#[test]
+fn a_client_that_closes_its_half_after_the_request_gets_the_whole_answer() {
+    let house = House::new();
+    // More than the kernel's buffers on the way.
+    let image = Esp8266 {
+        size: LARGE,
+        ..Esp8266::default()
+    }
+    .build();
+    house.put("dev/lotus/sht30_d1_mini/firmware.bin", &image);
+    house.wait_served(NODE, &image);
+    for (path, version, status) in [
+        (path(NODE), "HTTP/1.0", 200),
+        (path(NODE), "HTTP/1.1", 200),
+        (format!("{}/image.bin.md5", path(NODE)), "HTTP/1.1", 200),
+        (path("dev/lotus/node/other"), "HTTP/1.1", 304),
+    ] {
+        let mut stream = connect_slow(house.http);
+        stream
+            .write_all(request(&path, version, &[]).as_bytes())
+            .unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let answer = Answer::read(&mut stream, false);
+        assert_eq!(answer.status, status, "{path} {version}");
+        let whole = answer.header("content-length").unwrap_or("0");
+        assert_eq!(answer.body.len().to_string(), whole, "{path} {version}");
+        assert!(!path.ends_with("mini") || answer.body == image);
+    }
+    wait_until("no connection is left", || house.shared.open() == 0);
 }

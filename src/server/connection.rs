@@ -143,6 +143,8 @@ async fn speak_http(
 ) -> io::Result<Option<Stream>> {
     let head_size = shared.limits.load().head_size.as_u64();
     let mut connection = http1::Builder::new()
+        // Who says nothing more may still listen (`nc -N`); who is gone answers what we write with a reset.
+        .half_close(true)
         .max_buf_size(usize::try_from(head_size).unwrap_or(usize::MAX))
         .serve_connection(
             TokioIo::new(transport),
@@ -185,7 +187,7 @@ async fn speak_http(
         transport.abandon();
     }
     result?;
-    if wire.delivers() {
+    if wire.delivers() && !transport.ended_early() {
         return Ok(Some(transport.into_stream()));
     }
     tokio::select! {

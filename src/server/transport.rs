@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -51,6 +52,8 @@ pub struct Transport {
     silence: Duration,
     /// How long it may take nothing of a download.
     dead_peer: Duration,
+    /// It ended its half before all of a download was written, so its end does not say that it has the rest.
+    ended_early: bool,
 }
 
 impl Transport {
@@ -69,6 +72,7 @@ impl Transport {
             deadline,
             silence,
             dead_peer,
+            ended_early: false,
         }
     }
 
@@ -80,6 +84,19 @@ impl Transport {
         } else {
             self.deadline.set(self.silence);
         }
+    }
+
+    /// Looks whether the peer has ended its half while there is more to be written.
+    fn look(&mut self) {
+        if !self.ended_early && self.wire.is_sending() {
+            let peeked = SockRef::from(self.stream.tcp()).peek(&mut [MaybeUninit::uninit()]);
+            self.ended_early = matches!(peeked, Ok(0));
+        }
+    }
+
+    /// The peer ended its half before it could have had all of the download.
+    pub const fn ended_early(&self) -> bool {
+        self.ended_early
     }
 
     /// The peer is dead: the kernel forgets what it was given for it when the stream is dropped.
@@ -159,6 +176,7 @@ impl AsyncWrite for Transport {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.look();
         let written = match &mut this.stream {
             Stream::Plain(tcp) => ready!(Pin::new(tcp).poll_write(cx, bytes)),
             Stream::Tls(_) => ready!(this.write_tls(cx, bytes)),
@@ -182,6 +200,9 @@ impl AsyncWrite for Transport {
         this.wire.sends_head(first.len());
         if let Some(bytes) = this.wire.take_narrow() {
             this.narrow(bytes);
+        }
+        if matches!(this.stream, Stream::Plain(_)) {
+            this.look();
         }
         if let Stream::Plain(tcp) = &mut this.stream {
             // Plain text has no records: head and body may leave together.
