@@ -30,6 +30,7 @@ impl Listener {
             address: address.parse().unwrap(),
             tls: false,
             proxy_protocol: false,
+            client_ca: None,
         };
         let listeners = server::bind(&[listen], &LimitsConfig::default()).unwrap();
         let port = listeners[0].address().unwrap().port();

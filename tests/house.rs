@@ -101,6 +101,7 @@ impl House {
         let settings = TlsSettings {
             pairs: Vec::new(),
             anchors: Vec::new(),
+            client_cas: Vec::new(),
             names: Vec::new(),
             sessions: 1000,
             identity: dir.path().join("state/identity"),

@@ -8,6 +8,7 @@ mod binary;
 mod by_record;
 mod cli;
 mod client;
+mod client_ca;
 mod clients;
 mod crowd;
 mod decision;

@@ -27,6 +27,7 @@ fn settings(folder: &Path, pairs: Vec<Pair>) -> TlsSettings {
     TlsSettings {
         pairs,
         anchors: Vec::new(),
+        client_cas: Vec::new(),
         names: Vec::new(),
         sessions: DEFAULT_SESSIONS,
         identity: folder.join("state/identity"),

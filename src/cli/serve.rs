@@ -270,6 +270,9 @@ fn greet(running: &Running, listeners: &[Listener]) {
             continue;
         };
         tracing::info!(%address, tls = listener.tls, "listening");
+        if listener.client_ca.is_some() {
+            continue;
+        }
         if listener.tls {
             ports.0.get_or_insert(address.port());
         } else {

@@ -58,6 +58,11 @@ pub fn tls(config: &Config) -> Option<TlsSettings> {
     Some(TlsSettings {
         pairs: first.into_iter().chain(more).collect(),
         anchors: tls.anchors.clone(),
+        client_cas: config
+            .listen
+            .iter()
+            .filter_map(|listen| listen.client_ca.clone())
+            .collect(),
         names: tls.names.clone(),
         sessions: tls.sessions,
         identity: config.state.dir.join("identity"),

@@ -81,6 +81,12 @@ impl Config {
                     listen.address
                 ));
             }
+            if listen.client_ca.is_some() && !listen.tls {
+                wrong.push(format!(
+                    "{} has client_ca, and nobody shows a certificate without tls = true",
+                    listen.address
+                ));
+            }
             if listen.proxy_protocol && self.trusted_proxies.is_empty() {
                 wrong.push(format!(
                     "{} has proxy_protocol, but trusted_proxies is empty: nobody could connect",
@@ -130,6 +136,9 @@ impl Config {
             resolve(&mut pair.key);
         }
         self.tls.anchors.iter_mut().for_each(resolve);
+        for listen in &mut self.listen {
+            listen.client_ca.iter_mut().for_each(resolve);
+        }
     }
 }
 
@@ -176,6 +185,7 @@ mod tests {
                 &format!("{LISTEN}proxy_protocol = true\n"),
                 "trusted_proxies",
             ),
+            (&format!("{LISTEN}client_ca = \"c.pem\"\n"), "tls = true"),
             (
                 &format!("{LISTEN}[tree]\nsettle = \"soon\"\n"),
                 "no duration",

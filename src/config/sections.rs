@@ -81,6 +81,8 @@ pub struct ListenConfig {
     /// Connections begin with a PROXY protocol v2 header; only `trusted_proxies` may connect.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// PEM authorities; only clients with a certificate of theirs may connect.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[tls]`

@@ -14,11 +14,25 @@ pub async fn accept(listener: Listener, shared: Arc<Shared>, mut stopping: watch
         socket,
         tls,
         proxy_protocol,
+        client_ca,
     } = listener;
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(%error, "a listener cannot be used");
+            return;
+        }
+    };
+    let room = || match &client_ca {
+        Some(client_ca) => shared.tls.as_ref()?.asking(client_ca),
+        None => shared.tls.clone(),
+    };
+    let tls = match tls.then(room) {
+        None => None,
+        Some(Some(room)) => Some(room),
+        // Never less than was asked for.
+        Some(None) => {
+            tracing::error!("a listener has no certificates to serve with");
             return;
         }
     };
@@ -36,7 +50,7 @@ pub async fn accept(listener: Listener, shared: Arc<Shared>, mut stopping: watch
                     _ = stopping.wait_for(|stop| *stop) => return,
                 };
                 let Ok(place) = place else { return };
-                let (shared, stopping) = (shared.clone(), stopping.clone());
+                let (shared, stopping, tls) = (shared.clone(), stopping.clone(), tls.clone());
                 tokio::spawn(async move {
                     connection::serve(stream, peer, tls, proxy_protocol, shared, stopping).await;
                     drop(place);

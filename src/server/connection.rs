@@ -34,7 +34,7 @@ use super::{Shared, tls::Tls};
 pub async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    tls: bool,
+    tls: Option<Tls>,
     proxy_protocol: bool,
     shared: Arc<Shared>,
     stopping: watch::Receiver<bool>,
@@ -50,7 +50,7 @@ pub async fn serve(
 async fn converse(
     mut stream: TcpStream,
     address: IpAddr,
-    tls: bool,
+    tls: Option<Tls>,
     proxy_protocol: bool,
     shared: &Arc<Shared>,
     mut stopping: watch::Receiver<bool>,
@@ -70,8 +70,8 @@ async fn converse(
         };
         peer = Peer::Named(named);
     }
-    let (stream, alpn) = match &shared.tls {
-        Some(tls_room) if tls => {
+    let (stream, alpn) = match &tls {
+        Some(tls_room) => {
             // Boxed, so that the room of a handshake is given back and not kept by every slow reader.
             let shaking = Box::pin(shake_hands(stream, tls_room, peer, shared, &mut stopping));
             let tls = tokio::select! {
@@ -81,7 +81,7 @@ async fn converse(
             let alpn = tls.get_ref().1.alpn_protocol().is_some();
             (Stream::Tls(tls), alpn)
         }
-        _ => (Stream::Plain(stream), false),
+        None => (Stream::Plain(stream), false),
     };
     // No tiny client offers ALPN.
     let records = if alpn {
@@ -89,7 +89,7 @@ async fn converse(
     } else {
         Records::Middle
     };
-    let wire = Wire::new(peer, tls, records);
+    let wire = Wire::new(peer, tls.is_some(), records);
     deadline.set(limits.head);
     let transport = Transport::new(
         stream,

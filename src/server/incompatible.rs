@@ -1,9 +1,9 @@
 //! Clients that share no TLS version, cipher or key exchange with us: they will never update, and their owner wants to
-//! know, but not at every poll.
+//! know, but not at every poll. Those that a `client_ca` keeps out are among them.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::io;
-use std::mem::{Discriminant, discriminant};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const MOST: usize = 10_000;
 /// What was said, of whom, and when.
 #[derive(Default)]
 pub struct Incompatible {
-    said: Mutex<HashMap<(Peer, Discriminant<PeerIncompatible>), Instant>>,
+    said: Mutex<HashMap<(Peer, String), Instant>>,
 }
 
 impl Incompatible {
@@ -34,17 +34,28 @@ impl Incompatible {
             Some(TlsFault::PeerIncompatible(
                 PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon,
             )) => {}
-            Some(TlsFault::PeerIncompatible(why)) if self.is_new(peer, why, Instant::now()) => {
+            Some(TlsFault::PeerIncompatible(why)) if self.is_new(peer, why) => {
                 tracing::info!(%peer, ?why, "a client shares no TLS version, cipher or key exchange with us; old ESP8266 sketches need setCiphersLessSecure() off");
+            }
+            Some(why @ TlsFault::NoCertificatesPresented) if self.is_new(peer, why) => {
+                tracing::info!(%peer, "refused: it shows no certificate of client_ca");
+            }
+            Some(TlsFault::InvalidCertificate(why)) if self.is_new(peer, why) => {
+                tracing::info!(%peer, ?why, "refused: it shows a certificate that client_ca does not bear out");
             }
             Some(_) | None => {}
         }
     }
 
-    fn is_new(&self, peer: Peer, why: &PeerIncompatible, now: Instant) -> bool {
+    fn is_new(&self, peer: Peer, why: &impl Debug) -> bool {
+        self.is_new_at(peer, why, Instant::now())
+    }
+
+    fn is_new_at(&self, peer: Peer, why: &impl Debug, now: Instant) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |at: &Instant| now.saturating_duration_since(*at) >= DAY;
-        let thing = (peer, discriminant(why));
+        // A certificate of the client may make the sentence as long as it likes.
+        let thing = (peer, format!("{why:?}").chars().take(80).collect());
         if said.get(&thing).is_some_and(|at| !is_old(at)) {
             return false;
         }
@@ -73,14 +84,17 @@ mod tests {
         let (one, other) = (at([192, 0, 2, 1]), at([192, 0, 2, 2]));
         let start = Instant::now();
         let hour = |n: u64| start + Duration::from_secs(n * 3600);
-        assert!(said.is_new(one, &NoCipherSuitesInCommon, start));
+        assert!(said.is_new_at(one, &NoCipherSuitesInCommon, start));
         for n in 0..24 {
-            assert!(!said.is_new(one, &NoCipherSuitesInCommon, hour(n)));
+            assert!(!said.is_new_at(one, &NoCipherSuitesInCommon, hour(n)));
         }
-        assert!(said.is_new(one, &Tls12NotOffered, hour(1)), "another fault");
-        assert!(said.is_new(other, &NoCipherSuitesInCommon, hour(1)));
-        assert!(said.is_new(one, &NoCipherSuitesInCommon, hour(24)));
-        assert!(!said.is_new(one, &NoCipherSuitesInCommon, hour(25)));
+        assert!(
+            said.is_new_at(one, &Tls12NotOffered, hour(1)),
+            "another fault"
+        );
+        assert!(said.is_new_at(other, &NoCipherSuitesInCommon, hour(1)));
+        assert!(said.is_new_at(one, &NoCipherSuitesInCommon, hour(24)));
+        assert!(!said.is_new_at(one, &NoCipherSuitesInCommon, hour(25)));
     }
 
     #[test]
@@ -90,7 +104,7 @@ mod tests {
         let lines = |now| {
             let said = |n: u32| {
                 let peer = Peer::from(IpAddr::from(n.to_be_bytes()));
-                said.is_new(peer, &Tls12NotOffered, now)
+                said.is_new_at(peer, &Tls12NotOffered, now)
             };
             (0..=u32::MAX).take(MOST + 100).filter(|n| said(*n)).count()
         };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -24,6 +25,8 @@ pub struct Listener {
     pub tls: bool,
     /// Connections begin with a PROXY header.
     pub proxy_protocol: bool,
+    /// Its clients show a certificate of an authority in this file.
+    pub client_ca: Option<PathBuf>,
 }
 
 impl Listener {
@@ -95,6 +98,7 @@ pub fn bind(wanted: &[ListenConfig], limits: &LimitsConfig) -> Result<Vec<Listen
             socket,
             tls: listen.tls,
             proxy_protocol: listen.proxy_protocol,
+            client_ca: listen.client_ca.clone(),
         });
     }
     match passed.first() {

@@ -52,6 +52,7 @@ impl Heads {
         let settings = TlsSettings {
             pairs: Vec::new(),
             anchors: Vec::new(),
+            client_cas: Vec::new(),
             names: Vec::new(),
             sessions: 10,
             identity: dir.path().join("identity"),

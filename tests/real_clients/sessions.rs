@@ -42,6 +42,7 @@ fn sessions_are_resumed_by_id_and_by_ticket_and_outlive_a_new_certificate() {
             TlsSettings {
                 pairs: Vec::new(),
                 anchors: Vec::new(),
+                client_cas: Vec::new(),
                 names: vec!["other.test".to_owned()],
                 sessions: 1000,
                 identity: house.dir.path().join("state/identity"),
@@ -82,6 +83,7 @@ fn a_download_under_way_is_not_cut_by_a_new_certificate() {
     let settings = TlsSettings {
         pairs: Vec::new(),
         anchors: Vec::new(),
+        client_cas: Vec::new(),
         names: vec!["other.test".to_owned()],
         sessions: 1000,
         identity: house.dir.path().join("state/identity"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
 };
@@ -41,11 +42,12 @@ impl Configs {
     /// When the provider cannot do both versions, or gives no random bytes for ticket keys.
     pub(super) fn new(
         resolver: &Arc<dyn ResolvesServerCert>,
+        clients: &Arc<dyn ClientCertVerifier>,
         sessions: usize,
     ) -> Result<Self, rustls::Error> {
         let mut any = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients.clone())
             .with_cert_resolver(resolver.clone());
         // BearSSL resumes by session id only; rustls' own 256 places are gone before a fleet comes back.
         any.session_storage = if sessions == 0 {
@@ -55,14 +57,16 @@ impl Configs {
         };
         // Who takes a ticket (mbedTLS) needs no place among the sessions: without tickets a poll on a fresh TLS 1.2
         // connection cost a tenth more, and the places filled up.
-        any.ticketer = aws_lc_rs::Ticketer::new()?;
+        if !clients.offer_client_auth() {
+            any.ticketer = aws_lc_rs::Ticketer::new()?;
+        }
         // No node resumes TLS 1.3, and two tickets cost a tenth of a poll.
         any.send_tls13_tickets = 0;
         // Clients without ALPN pass; those that offer only others are refused (RFC 7301 section 3.2).
         any.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
-            x25519: Arc::new(tls12_over(kx_group::X25519, resolver, &any)?),
-            p256: Arc::new(tls12_over(kx_group::SECP256R1, resolver, &any)?),
+            x25519: Arc::new(tls12_over(kx_group::X25519, resolver, clients, &any)?),
+            p256: Arc::new(tls12_over(kx_group::SECP256R1, resolver, clients, &any)?),
             any: Arc::new(any),
         })
     }
@@ -87,6 +91,7 @@ impl Configs {
 fn tls12_over(
     group: &'static dyn SupportedKxGroup,
     resolver: &Arc<dyn ResolvesServerCert>,
+    clients: &Arc<dyn ClientCertVerifier>,
     like: &ServerConfig,
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = CryptoProvider {
@@ -95,7 +100,7 @@ fn tls12_over(
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients.clone())
         .with_cert_resolver(resolver.clone());
     config.session_storage = like.session_storage.clone();
     config.ticketer = like.ticketer.clone();

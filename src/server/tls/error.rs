@@ -9,7 +9,7 @@ use super::identity::IdentityError;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file named in the configuration cannot be read.
-    #[error("cannot read {}: correct the path in [tls], or let the server's user read it", path.display())]
+    #[error("cannot read {}: correct the path in [tls] or [[listen]], or let the server's user read it", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -116,6 +116,14 @@ pub enum TlsError {
         anchor: PathBuf,
         /// What the verifier said.
         source: rustls::Error,
+    },
+    /// No client can be verified by a file.
+    #[error("no client can be judged by {} ({reason}): `client_ca` must hold the certificates of authorities", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What rustls said.
+        reason: String,
     },
     /// Anchors without a certificate of one's own: the private leaf verifies against its own root only.
     #[error(

@@ -1,12 +1,21 @@
 //! All that is configured, read and judged at once.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::server::danger::ClientCertVerifier;
+
 use super::chain::Certificate;
+use super::clients;
 use super::files::{Files, open_to_all};
 use super::identity::{self, Identity, Issued};
 use super::resolver::NameIndex;
 use super::{CertificateSummary, Pair, TlsError, TlsProblem, TlsSettings, TlsWarning};
+
+/// By the file of `client_ca`.
+pub(super) type Verifiers = HashMap<PathBuf, Arc<dyn ClientCertVerifier>>;
 
 /// What handshakes look at: one load, whole.
 #[derive(Debug)]
@@ -14,6 +23,7 @@ pub(super) struct Loaded {
     /// The default first; never empty.
     pub(super) certificates: Vec<Certificate>,
     pub(super) index: NameIndex,
+    pub(super) clients: Verifiers,
     pub(super) files: Files,
     pub(super) root_pem: Option<String>,
     pub(super) issued: Option<Issued>,
@@ -67,6 +77,7 @@ pub(super) fn load(
     let loaded = Loaded {
         certificates: read.certificates,
         index,
+        clients: read.clients,
         files: read.files,
         root_pem,
         issued,
@@ -131,9 +142,10 @@ pub fn check(settings: &TlsSettings, now: SystemTime) -> Vec<TlsProblem> {
     problems
 }
 
-/// Pairs and anchors, with all that is wrong with them.
+/// Pairs, anchors and authorities of clients, with all that is wrong with them.
 struct Read {
     certificates: Vec<Certificate>,
+    clients: Verifiers,
     files: Files,
     errors: Vec<TlsError>,
     warnings: Vec<TlsWarning>,
@@ -143,6 +155,7 @@ impl Read {
     fn of(settings: &TlsSettings, pairs: &[Pair], now: SystemTime) -> Self {
         let mut read = Self {
             certificates: Vec::new(),
+            clients: Verifiers::new(),
             files: Files::default(),
             errors: Vec::new(),
             warnings: Vec::new(),
@@ -163,6 +176,14 @@ impl Read {
             }
         } else {
             read.anchors(settings, now);
+        }
+        for path in &settings.client_cas {
+            match clients::read(path, &mut read.files) {
+                Ok(verifier) => {
+                    read.clients.insert(path.clone(), verifier);
+                }
+                Err(error) => read.errors.push(error),
+            }
         }
         read.warnings.append(&mut read.files.take_warnings());
         read

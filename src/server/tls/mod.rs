@@ -7,6 +7,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `config` | versions, groups, sessions |
+//! | `clients` | the authorities of `client_ca` |
 //! | `resolver` | the certificate for a name and a client |
 //! | `load` | all that is configured, read and judged at once |
 //! | `chain`, `facts`, `files`, `anchor`, `flight` | one pair of files: reading it, and what devices would say of it |
@@ -15,6 +16,7 @@
 
 mod anchor;
 mod chain;
+mod clients;
 mod config;
 mod error;
 mod facts;
@@ -24,17 +26,19 @@ mod identity;
 mod load;
 mod resolver;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 
 use crate::firmware::Sha256;
+use clients::Clients;
 use config::Configs;
 use load::Loaded;
 use resolver::Resolver;
@@ -55,6 +59,8 @@ pub struct TlsSettings {
     pub pairs: Vec<Pair>,
     /// PEM files of roots. The chain that we send must verify against each of them alone.
     pub anchors: Vec<PathBuf>,
+    /// PEM files of authorities, each for the listeners that ask their clients for a certificate of one.
+    pub client_cas: Vec<PathBuf>,
     /// Further host names and addresses for the private leaf.
     pub names: Vec<String>,
     /// Places in the cache of session ids; 0: none.
@@ -112,12 +118,17 @@ pub struct Reloaded {
     pub warnings: Vec<TlsWarning>,
 }
 
-/// The TLS side of the server. Clones share all of it.
+/// The TLS side of the server, for the listeners that ask their clients for nothing or for one kind of certificate.
+/// Clones share all of it.
 #[derive(Clone)]
-pub struct Tls(Arc<Shared>);
+pub struct Tls {
+    shared: Arc<Shared>,
+    configs: Arc<Configs>,
+}
 
 struct Shared {
-    configs: Configs,
+    /// By the file of `client_ca`.
+    asking: HashMap<PathBuf, Arc<Configs>>,
     loaded: Arc<ArcSwap<Loaded>>,
     settings: Mutex<TlsSettings>,
 }
@@ -134,26 +145,55 @@ impl Tls {
         let (loaded, warnings) = load::load(&settings, now)?;
         let loaded = Arc::new(ArcSwap::from_pointee(loaded));
         let resolver: Arc<dyn ResolvesServerCert> = Arc::new(Resolver(loaded.clone()));
-        let configs = Configs::new(&resolver, settings.sessions).map_err(TlsError::Setup)?;
-        let tls = Self(Arc::new(Shared {
-            configs,
-            loaded,
-            settings: Mutex::new(settings),
-        }));
+        let configs = |clients, sessions| {
+            let configs = Configs::new(&resolver, &clients, sessions);
+            configs.map(Arc::new).map_err(TlsError::Setup)
+        };
+        let asks = |path: &PathBuf| -> Result<_, TlsError> {
+            let clients = Arc::new(Clients {
+                path: path.clone(),
+                loaded: loaded.clone(),
+            });
+            // Without sessions: who resumes one shows no certificate again.
+            Ok((path.clone(), configs(clients, 0)?))
+        };
+        let asking = settings
+            .client_cas
+            .iter()
+            .map(asks)
+            .collect::<Result<_, _>>()?;
+        let open = configs(WebPkiClientVerifier::no_client_auth(), settings.sessions)?;
+        let tls = Self {
+            configs: open,
+            shared: Arc::new(Shared {
+                asking,
+                loaded,
+                settings: Mutex::new(settings),
+            }),
+        };
         Ok((tls, warnings))
+    }
+
+    /// The same for a listener whose clients show a certificate of an authority in this file, one of `client_cas`.
+    #[must_use]
+    pub fn asking(&self, client_ca: &Path) -> Option<Self> {
+        Some(Self {
+            shared: self.shared.clone(),
+            configs: self.shared.asking.get(client_ca)?.clone(),
+        })
     }
 
     /// The configuration for a client whose hello is not known yet.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.0.configs.any.clone()
+        self.configs.any.clone()
     }
 
     /// The configuration for one client ([`rustls::server::Acceptor`], or tokio-rustls' `LazyConfigAcceptor`, gives
     /// the hello): nodes get X25519 by this one only, because rustls follows the client's order of groups.
     #[must_use]
     pub fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
-        self.0.configs.suited(hello).clone()
+        self.configs.suited(hello).clone()
     }
 
     /// Reads all files anew; connections and sessions stay. Costs about what [`open`](Self::open) does,
@@ -184,7 +224,7 @@ impl Tls {
     ) -> Result<Reloaded, TlsError> {
         // Held to the end: two reloads at once must not both issue a leaf.
         let mut kept = self
-            .0
+            .shared
             .settings
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -196,31 +236,31 @@ impl Tls {
             *kept = settings;
         }
         let reloaded = Reloaded {
-            changed: loaded.files.changed_since(&self.0.loaded.load().files),
+            changed: loaded.files.changed_since(&self.shared.loaded.load().files),
             issued: loaded.issued.clone(),
             certificates: loaded.summary(now),
             warnings,
         };
-        self.0.loaded.store(Arc::new(loaded));
+        self.shared.loaded.store(Arc::new(loaded));
         Ok(reloaded)
     }
 
     /// What is served now, the default first.
     #[must_use]
     pub fn summary(&self, now: SystemTime) -> Vec<CertificateSummary> {
-        self.0.loaded.load().summary(now)
+        self.shared.loaded.load().summary(now)
     }
 
     /// The private root in PEM, for sketches; `None` when certificates are configured.
     #[must_use]
     pub fn root_pem(&self) -> Option<String> {
-        self.0.loaded.load().root_pem.clone()
+        self.shared.loaded.load().root_pem.clone()
     }
 
     /// What the last load made under the private root, if anything.
     #[must_use]
     pub fn issued(&self) -> Option<Issued> {
-        self.0.loaded.load().issued.clone()
+        self.shared.loaded.load().issued.clone()
     }
 }
 
