@@ -32,6 +32,27 @@ impl From<IpAddr> for Client {
     }
 }
 
+/// How the client sent its request, before any proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Nobody on the way could read it.
+    Https,
+    /// Anybody on the way could.
+    Http,
+    /// A trusted proxy stands before it and does not say.
+    Unknown,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Https => "https",
+            Self::Http => "http",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {

@@ -9,7 +9,7 @@ mod request;
 mod wire;
 
 pub use body::Body;
-pub use client::{Client, Peer};
+pub use client::{Client, Peer, Scheme};
 pub use range::{Asked, Span, if_range_holds, none_match, parse_range};
 pub use reply::{Answer, HttpDoor, Reply, get_or_head, text};
 pub use request::Request;

@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 use smallvec::SmallVec;
 
-use super::{Client, Wire};
+use super::{Client, Scheme, Wire};
 
 /// The words of a path; a device's path has no more than eight.
 pub type Words<'a> = SmallVec<[Cow<'a, str>; 8]>;
@@ -18,19 +18,19 @@ pub struct Request {
     parts: Parts,
     wire: Arc<Wire>,
     client: Client,
-    secure: bool,
+    scheme: Scheme,
 }
 
 impl Request {
-    /// A request that came over this wire, from `client`; `secure` when nobody on the way could read it. The two differ
-    /// from the wire's own where a trusted proxy says so.
+    /// A request that came over this wire, sent by `client` over `scheme`. The two differ from the wire's own where a trusted
+    /// proxy says so.
     #[must_use]
-    pub const fn new(parts: Parts, wire: Arc<Wire>, client: Client, secure: bool) -> Self {
+    pub const fn new(parts: Parts, wire: Arc<Wire>, client: Client, scheme: Scheme) -> Self {
         Self {
             parts,
             wire,
             client,
-            secure,
+            scheme,
         }
     }
 
@@ -40,10 +40,10 @@ impl Request {
         self.client
     }
 
-    /// It came by HTTPS.
+    /// How it was sent.
     #[must_use]
-    pub const fn secure(&self) -> bool {
-        self.secure
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// GET, HEAD, …
@@ -147,7 +147,7 @@ mod tests {
         let client = Client::from(IpAddr::from([127, 0, 0, 1]));
         let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
         Some(
-            Request::new(parts, wire, client, false)
+            Request::new(parts, wire, client, Scheme::Http)
                 .words()?
                 .into_iter()
                 .map(Cow::into_owned)

@@ -60,7 +60,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A new connection from `peer`; `secure` when it is TLS or a trusted proxy says that it was.
+    /// A new connection from `peer`; `secure` when it is TLS.
     #[must_use]
     pub fn new(peer: impl Into<Peer>, secure: bool, records: Records) -> Arc<Self> {
         Arc::new(Self {

@@ -244,8 +244,8 @@ impl Service<hyper::Request<Incoming>> for Conversation {
             ));
         }
         let (peer, tls) = (self.wire.peer(), self.wire.secure());
-        let (client, secure) = self.shared.client(&parts.headers, peer, tls);
-        let request = Request::new(parts, self.wire.clone(), client, secure);
+        let (client, scheme) = self.shared.client(&parts.headers, peer, tls);
+        let request = Request::new(parts, self.wire.clone(), client, scheme);
         for door in &self.shared.doors {
             match door.answer(&request) {
                 Answer::NotMine => {}
@@ -260,7 +260,7 @@ impl Service<hyper::Request<Incoming>> for Conversation {
                 }
             }
         }
-        tracing::debug!(client = %request.client(), path = request.path(), "no such route");
+        tracing::debug!(client = %request.client(), scheme = %request.scheme(), path = request.path(), "no such route");
         Answering::now(text(StatusCode::NOT_FOUND, "not found\n"))
     }
 }

@@ -33,7 +33,7 @@ use ipnet::IpNet;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::LimitsConfig;
-use crate::http::{Client, HttpDoor, Peer, Wire};
+use crate::http::{Client, HttpDoor, Peer, Scheme, Wire};
 
 use deadline::Deadlines;
 use incompatible::Incompatible;
@@ -87,15 +87,15 @@ impl Shared {
         self.trusted.store(Arc::new(trusted));
     }
 
-    /// Who sent this request, by its headers where they count, and whether the way was secure.
-    fn client(&self, headers: &HeaderMap, peer: Peer, secure: bool) -> (Client, bool) {
-        let (client, secure) = proxy::forwarded(headers, peer, secure, &self.trusted.load());
+    /// Who sent this request and how, by its headers where they count.
+    fn client(&self, headers: &HeaderMap, peer: Peer, tls: bool) -> (Client, Scheme) {
+        let (client, scheme) = proxy::forwarded(headers, peer, tls, &self.trusted.load());
         if let (Peer::Direct(proxy), Client::Unknown) = (peer, client) {
             self.unnamed.call_once(|| {
                 tracing::info!(%proxy, "a trusted proxy does not say who its client is; let it send X-Forwarded-For (said once)");
             });
         }
-        (client, secure)
+        (client, scheme)
     }
 
     fn forget_download(&self, wire: &Wire) {

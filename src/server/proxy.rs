@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::http::{Client, Peer};
+use crate::http::{Client, Peer, Scheme};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -118,27 +118,30 @@ fn address(text: &str) -> Option<Client> {
     address.ok().map(Client::from)
 }
 
-/// The client's address and whether it came by https, as the request's trusted proxy says: the last address in
+/// The client's address and how it sent the request, as the request's trusted proxy says: the last address in
 /// X-Forwarded-For that is no trusted proxy itself. A client that the proxy does not name is unknown: not the proxy, and
-/// certainly not this machine.
+/// certainly not this machine. `tls`: the connection has it.
 #[must_use]
 pub fn forwarded(
     headers: &HeaderMap,
     peer: Peer,
-    secure: bool,
+    tls: bool,
     trusted: &[IpNet],
-) -> (Client, bool) {
+) -> (Client, Scheme) {
     let is_proxy = |client| matches!(client, Client::At(address) if is_trusted(address, trusted));
     let (asks, unnamed) = match peer {
         Peer::Direct(address) => (Client::from(address), Client::Unknown),
         Peer::Named(client) => (client, client),
     };
     if !is_proxy(asks) {
-        return (asks, secure);
+        let scheme = match peer {
+            _ if tls => Scheme::Https,
+            Peer::Direct(_) => Scheme::Http,
+            // The proxy may have taken the TLS off.
+            Peer::Named(_) => Scheme::Unknown,
+        };
+        return (asks, scheme);
     }
-    let secure = headers.get(X_FORWARDED_PROTO).map_or(secure, |proto| {
-        proto.as_bytes().eq_ignore_ascii_case(b"https")
-    });
     let mut client = unnamed;
     let lines: Vec<&str> = headers
         .get_all(X_FORWARDED_FOR)
@@ -152,7 +155,24 @@ pub fn forwarded(
             break;
         }
     }
-    (client, secure)
+    (client, scheme(headers))
+}
+
+/// What a trusted proxy says; several words that differ say nothing, since the first may be the client's own.
+fn scheme(headers: &HeaderMap) -> Scheme {
+    let mut words = headers
+        .get_all(X_FORWARDED_PROTO)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|word| match word.trim_ascii() {
+            word if word.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            word if word.eq_ignore_ascii_case(b"http") => Scheme::Http,
+            _ => Scheme::Unknown,
+        });
+    match words.next() {
+        Some(first) if words.all(|word| word == first) => first,
+        _ => Scheme::Unknown,
+    }
 }
 
 #[cfg(test)]
@@ -242,8 +262,8 @@ mod tests {
                 (X_FORWARDED_FOR, forwarded_for.parse().unwrap()),
                 (X_FORWARDED_PROTO, "https".parse().unwrap()),
             ]);
-            let (client, secure) = forwarded(&headers, direct(peer), false, &trusted);
-            (client.to_string(), secure)
+            let (client, scheme) = forwarded(&headers, direct(peer), false, &trusted);
+            (client.to_string(), scheme == Scheme::Https)
         };
         assert_eq!(ask("127.0.0.1", "192.0.2.1"), ("192.0.2.1".into(), true));
         assert_eq!(
@@ -284,6 +304,44 @@ mod tests {
             forwarded(&forged, unknown, false, &trusted).0,
             Client::Unknown
         );
+    }
+
+    #[test]
+    fn how_the_client_came_is_said_by_the_wire_or_by_a_trusted_proxy() {
+        use Scheme::{Http, Https, Unknown};
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let (client, proxy) = (direct("192.0.2.1"), direct("10.0.0.1"));
+        let far = Peer::Named(at("192.0.2.1"));
+        for (peer, tls, says, wanted) in [
+            (client, true, &[][..], Https),
+            (client, false, &[], Http),
+            (client, true, &["http"], Https),
+            (client, false, &["https"], Http),
+            (proxy, false, &["https"], Https),
+            (proxy, false, &["HTTPS "], Https),
+            (proxy, false, &["http"], Http),
+            (proxy, true, &["http"], Http),
+            // From the proxy to here is not from the client to the proxy.
+            (proxy, true, &[], Unknown),
+            (proxy, false, &[], Unknown),
+            (proxy, false, &[""], Unknown),
+            (proxy, false, &["wss"], Unknown),
+            (proxy, false, &["https", "http"], Unknown),
+            (proxy, false, &["https, http"], Unknown),
+            (proxy, false, &["https,https"], Https),
+            (far, true, &[], Https),
+            (far, false, &[], Unknown),
+            (far, false, &["https"], Unknown),
+            (Peer::Named(Client::Unknown), false, &["https"], Unknown),
+            (Peer::Named(at("10.0.0.2")), false, &["https"], Https),
+        ] {
+            let headers: HeaderMap = says
+                .iter()
+                .map(|says| (X_FORWARDED_PROTO, says.parse().unwrap()))
+                .collect();
+            let (_, scheme) = forwarded(&headers, peer, tls, &trusted);
+            assert_eq!(scheme, wanted, "{peer} tls {tls} {says:?}");
+        }
     }
 
     proptest! {

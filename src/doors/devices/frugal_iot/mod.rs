@@ -200,7 +200,7 @@ impl HttpDoor for Door {
 }
 
 fn refuse(request: &Request, why: &str) -> Answer {
-    tracing::info!(client = %request.client(), path = request.path(), why, "a request that cannot be a device's");
+    tracing::info!(client = %request.client(), scheme = %request.scheme(), path = request.path(), why, "a request that cannot be a device's");
     Answer::Now(text(StatusCode::BAD_REQUEST, format!("{why}\n")))
 }
 
