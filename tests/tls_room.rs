@@ -6,6 +6,7 @@ mod anchors;
 mod configured;
 mod damage;
 mod handshakes;
+mod lets_encrypt;
 mod papers;
 mod private;
 mod reloads;

@@ -46,17 +46,36 @@ pub fn rsa() -> KeyPair {
     KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
 }
 
+pub fn rsa4096() -> KeyPair {
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096).unwrap()
+}
+
 pub fn root(name: &str) -> Authority {
-    CertifiedIssuer::self_signed(authority(name), p256()).unwrap()
+    root_with(name, p256())
+}
+
+pub fn root_with(name: &str, key: KeyPair) -> Authority {
+    CertifiedIssuer::self_signed(authority(name), key).unwrap()
 }
 
 pub fn intermediate(name: &str, issuer: &Authority) -> Authority {
-    CertifiedIssuer::signed_by(authority(name), p256(), issuer).unwrap()
+    intermediate_with(name, p256(), issuer)
+}
+
+pub fn intermediate_with(name: &str, key: KeyPair, issuer: &Authority) -> Authority {
+    CertifiedIssuer::signed_by(authority(name), key, issuer).unwrap()
 }
 
 /// An authority with the name and the key of another, signed by a third.
 pub fn cross_sign(name: &str, key: &KeyPair, issuer: &Authority) -> String {
     authority(name).signed_by(key, issuer).unwrap().pem()
+}
+
+/// The same, and its time is over.
+pub fn expired_cross_sign(name: &str, key: &KeyPair, issuer: &Authority) -> String {
+    let mut params = authority(name);
+    params.not_after = params.not_before + 99 * DAY;
+    params.signed_by(key, issuer).unwrap().pem()
 }
 
 /// A leaf of 90 days that began yesterday, and its key.
