@@ -32,6 +32,7 @@ mod real_clients;
 mod samples;
 mod snapshot;
 mod stop;
+mod systemd;
 mod tls_room;
 mod tools;
 mod tree_choice;
