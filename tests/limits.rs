@@ -248,3 +248,29 @@ fn what_cannot_be_said_in_time_is_not_ready_and_given_later() {
         house.hears(&headers) == update()
     });
 }
+
+#[test]
+fn who_asks_and_never_reads_is_let_go() {
+    let house = impatient();
+    let text = request("/nowhere", "HTTP/1.1", &[]).repeat(1000);
+    let last = "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    // Until nothing more is taken, and with an end that comes while little has been taken.
+    for end in [None, Some(last)] {
+        let mut plain = crate::client::connect_slow(house.http);
+        let mut tls = house.connect_tls_over(crate::client::connect_slow(house.https));
+        plain.set_write_timeout(Some(AT_ONCE)).unwrap();
+        tls.sock.set_write_timeout(Some(AT_ONCE)).unwrap();
+        match end {
+            Some(end) => {
+                let text = text[..text.len() / 4].to_owned() + end;
+                plain.write_all(text.as_bytes()).unwrap();
+                tls.write_all(text.as_bytes()).unwrap();
+            }
+            None => {
+                while plain.write_all(text.as_bytes()).is_ok() {}
+                while tls.write_all(text.as_bytes()).is_ok() {}
+            }
+        }
+        wait_until("both are let go", || house.shared.open() == 0);
+    }
+}
