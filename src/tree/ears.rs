@@ -34,6 +34,11 @@ impl Keeper {
     pub(super) fn hear_path(&mut self, kind: EventKind, at: usize, rel: &Path) {
         let Some(parent) = rel.parent() else {
             self.next_root = Instant::now();
+            if matches!(kind, EventKind::Remove(_)) {
+                // notify lets go of all that lies below with it, also of what came back under its name by now.
+                self.forget_watches();
+                self.sweep_all();
+            }
             return;
         };
         let leaves = matches!(

@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn a_root_that_was_removed_takes_all_watches_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut keeper, _published, _board) = in_the_middle(&dir);
+        work_to_the_end(&mut keeper);
+        let lotus = Path::new("dev/lotus");
+        keeper.catalog.edit(lotus, |folder| folder.watched = true);
+        let root = keeper.root.as_ref().unwrap().path.to_path_buf();
+        let removed = notify::EventKind::Remove(notify::event::RemoveKind::Folder);
+        keeper.hear_event(&notify::Event::new(removed).add_path(root));
+        assert!(!keeper.catalog.at(lotus).unwrap().watched);
+        assert!(!keeper.sweep.is_empty(), "all is watched anew");
+    }
+
+    #[test]
     fn an_empty_root_at_the_start_is_a_tree_without_images() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("ota")).unwrap();
