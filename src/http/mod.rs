@@ -6,6 +6,7 @@ mod client;
 mod range;
 mod reply;
 mod request;
+mod upload;
 mod wire;
 
 pub use body::Body;
@@ -13,4 +14,5 @@ pub use client::{Client, Peer, Scheme};
 pub use range::{Asked, Span, if_range_holds, none_match, parse_range};
 pub use reply::{Answer, HttpDoor, Reply, get_or_head, text};
 pub use request::Request;
+pub use upload::Upload;
 pub use wire::{Delivery, Records, Wire};

@@ -1,21 +1,23 @@
 //! A request as doors see it: words of the path, decoded once, and headers.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 use smallvec::SmallVec;
 
-use super::{Client, Scheme, Wire};
+use super::{Client, Scheme, Upload, Wire};
 
 /// The words of a path; a device's path has no more than eight.
 pub type Words<'a> = SmallVec<[Cow<'a, str>; 8]>;
 
-/// A request without its body: no door here reads one.
+/// A request. Its body is read by the door that wants it, and dropped unread by all others.
 pub struct Request {
     parts: Parts,
+    body: Mutex<Option<Incoming>>,
     wire: Arc<Wire>,
     client: Client,
     scheme: Scheme,
@@ -25,13 +27,36 @@ impl Request {
     /// A request that came over this wire, sent by `client` over `scheme`. The two differ from the wire's own where a trusted
     /// proxy says so.
     #[must_use]
-    pub const fn new(parts: Parts, wire: Arc<Wire>, client: Client, scheme: Scheme) -> Self {
+    pub const fn new(
+        parts: Parts,
+        body: Option<Incoming>,
+        wire: Arc<Wire>,
+        client: Client,
+        scheme: Scheme,
+    ) -> Self {
         Self {
             parts,
+            body: Mutex::new(body),
             wire,
             client,
             scheme,
         }
+    }
+
+    /// The same request with its body, in the words of the `http` crate. The body is there once.
+    #[must_use]
+    pub fn with_body(&self) -> hyper::Request<Upload> {
+        let body = self
+            .body
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let mut request = hyper::Request::new(Upload::new(body, self.wire.clone()));
+        request.method_mut().clone_from(&self.parts.method);
+        request.uri_mut().clone_from(&self.parts.uri);
+        *request.version_mut() = self.parts.version;
+        request.headers_mut().clone_from(&self.parts.headers);
+        request
     }
 
     /// Who asks.
@@ -147,7 +172,7 @@ mod tests {
         let client = Client::from(IpAddr::from([127, 0, 0, 1]));
         let wire = Wire::new(IpAddr::from([127, 0, 0, 1]), false, Records::Middle);
         Some(
-            Request::new(parts, wire, client, Scheme::Http)
+            Request::new(parts, None, wire, client, Scheme::Http)
                 .words()?
                 .into_iter()
                 .map(Cow::into_owned)

@@ -57,6 +57,12 @@ pub struct Wire {
     send_buffer: AtomicUsize,
     /// The answer under way is the last on this connection.
     last: AtomicBool,
+    /// The client waits for us.
+    busy: AtomicBool,
+    /// A door reads the body of the request under way.
+    receives: AtomicBool,
+    /// Something of that body was not read.
+    unread: AtomicBool,
 }
 
 impl Wire {
@@ -74,6 +80,9 @@ impl Wire {
             counted: AtomicBool::new(false),
             send_buffer: AtomicUsize::new(0),
             last: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            receives: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
         })
     }
 
@@ -130,8 +139,10 @@ impl Wire {
         });
     }
 
-    /// The client asked again on this connection: it has taken what it was given before.
-    pub fn asked_again(&self) {
+    /// The client asked again on this connection: it has taken what it was given before. `body`: it sends one.
+    pub fn asked_again(&self, body: bool) {
+        self.receives.store(false, Ordering::Relaxed);
+        self.unread.store(body, Ordering::Relaxed);
         if self.bulk.load(Ordering::Relaxed) {
             self.end(true);
         }
@@ -161,6 +172,39 @@ impl Wire {
             0 => None,
             _ => Some(self.send_buffer.swap(0, Ordering::Relaxed)),
         }
+    }
+
+    /// A door begins to read the body of this request.
+    pub fn receive(&self) {
+        self.receives.store(true, Ordering::Relaxed);
+    }
+
+    /// The body of this request was read to its end.
+    pub fn received(&self) {
+        self.unread.store(false, Ordering::Relaxed);
+    }
+
+    /// A door reads a body: each piece of it gives the client time for the next.
+    #[must_use]
+    pub fn receives(&self) -> bool {
+        self.receives.load(Ordering::Relaxed)
+    }
+
+    /// What the client sent was answered before all of it was read.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the client waits for us, or we for it.
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
+    }
+
+    /// The client waits for us: its silence is no fault.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
     }
 
     /// The client wants the connection closed after the answer to come, or not.
@@ -274,7 +318,7 @@ mod tests {
     #[test]
     fn a_download_is_complete_when_its_last_byte_left_and_the_peer_was_content() {
         assert_eq!(download(1200, |wire| wire.end(true)), (1000, true));
-        assert_eq!(download(1200, |wire| wire.asked_again()), (1000, true));
+        assert_eq!(download(1200, |wire| wire.asked_again(false)), (1000, true));
         assert_eq!(download(1200, |wire| wire.end(false)), (1000, false));
         assert_eq!(download(1199, |wire| wire.end(true)), (999, false));
         assert_eq!(download(100, |_| ()), (0, false));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 use crate::http::{Answer, Peer, Records, Reply, Request, Wire, text};
 
 use super::deadline::Deadline;
-use super::linger::linger;
+use super::linger::{drain, linger};
 use super::proxy;
 use super::transport::{Stream, Transport};
 use super::{Shared, tls::Tls};
@@ -177,6 +177,10 @@ async fn speak_http(
             _ = stopping.wait_for(|stop| *stop), if !ending => ending = true,
             // Silence after a download: what left last may still be on its way to a slow reader.
             () = deadline.passed() => break match wire.delivers() && !wire.is_sending() {
+                _ if wire.is_busy() => {
+                    deadline.set(shared.limits.load().head);
+                    continue;
+                }
                 true => Ok(()),
                 false => Err(io::Error::from(io::ErrorKind::TimedOut)),
             },
@@ -191,9 +195,13 @@ async fn speak_http(
         return Ok(Some(transport.into_stream()));
     }
     tokio::select! {
-        said = transport.say_end() => said.map(|()| None),
-        () = deadline.passed() => Err(io::ErrorKind::TimedOut.into()),
+        said = transport.say_end() => said?,
+        () = deadline.passed() => return Err(io::ErrorKind::TimedOut.into()),
     }
+    if wire.has_unread() {
+        Box::pin(drain(transport.into_stream())).await?;
+    }
+    Ok(None)
 }
 
 /// The client wants the connection closed after this answer (RFC 9112, 9.3).
@@ -232,10 +240,9 @@ impl Service<hyper::Request<Incoming>> for Conversation {
     type Future = Answering;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answering {
-        self.wire.asked_again();
         self.deadline.set(self.shared.limits.load().head);
-        // The body, if there is one, is dropped unread: hyper closes the connection rather than drain it.
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        self.wire.asked_again(!body.is_end_stream());
         self.wire.set_last(wants_end(&parts));
         if parts.version == Version::HTTP_11 && !parts.headers.contains_key(hyper::header::HOST) {
             return Answering::now(text(
@@ -245,12 +252,13 @@ impl Service<hyper::Request<Incoming>> for Conversation {
         }
         let (peer, tls) = (self.wire.peer(), self.wire.secure());
         let (client, scheme) = self.shared.client(&parts.headers, peer, tls);
-        let request = Request::new(parts, self.wire.clone(), client, scheme);
+        let request = Request::new(parts, Some(body), self.wire.clone(), client, scheme);
         for door in &self.shared.doors {
             match door.answer(&request) {
                 Answer::NotMine => {}
                 Answer::Now(reply) => return Answering::now(reply),
                 Answer::Later(reply) => {
+                    self.wire.set_busy(true);
                     let conversation = Self {
                         shared: self.shared.clone(),
                         wire: self.wire.clone(),
@@ -287,6 +295,7 @@ impl Future for Answering {
                 .map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
             Self::Later(reply, conversation) => {
                 let reply = ready!(reply.as_mut().poll(cx));
+                conversation.wire.set_busy(false);
                 conversation.count();
                 Poll::Ready(Ok(reply))
             }

@@ -25,6 +25,9 @@ use super::transport::Stream;
 /// A device that has everything may write to its flash for a while before it closes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// For so long a client may go on sending what nobody reads.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// Closes our half in order and waits for the peer's; says whether the peer has everything. `dead_peer` is the time for
 /// what is still unsent, which is little.
 pub async fn linger(stream: Stream, dead_peer: Duration) -> bool {
@@ -63,6 +66,22 @@ async fn close(mut tcp: TcpStream, session: Option<ServerConnection>) -> io::Res
     tokio::time::timeout(PATIENCE, wait)
         .await
         .map_err(io::Error::from)?
+}
+
+/// Lets a client that still sends hear an answer that came early: to close on what it sends would reset the connection,
+/// and a reset overtakes the answer.
+pub async fn drain(stream: Stream) -> io::Result<()> {
+    let mut tcp = match stream {
+        Stream::Plain(tcp) => tcp,
+        Stream::Tls(tls) => tls.into_inner().0,
+    };
+    SockRef::from(&tcp).shutdown(Shutdown::Write)?;
+    let mut unread = vec![0; 16 * 1024];
+    let wait = async {
+        while tcp.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    };
+    tokio::time::timeout(LAST_WORD, wait).await?
 }
 
 /// The peer reset the connection: the kernel says EPIPE instead of ECONNRESET when the peer had closed in order before,
