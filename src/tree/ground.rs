@@ -16,9 +16,10 @@ impl Keeper {
             )),
             Ok(found) if self.root.as_ref() == Some(&found) => {
                 if self.lost && !is_empty(&found) {
-                    // It is back, with the watches it had; what happened meanwhile is found by a look.
+                    // It is back. The kernel has dropped the watches of a file system that was unmounted, and says so
+                    // to nobody; what happened meanwhile is found by a look.
                     self.found_again();
-                    self.sweep_all();
+                    self.adopt(found);
                 }
             }
             Ok(found) if self.catalog.complete && is_empty(&found) => self.shout(empty(&self.settings.root)),
@@ -220,6 +221,23 @@ mod tests {
         keeper.hear_event(&notify::Event::new(removed).add_path(root));
         assert!(!keeper.catalog.at(lotus).unwrap().watched);
         assert!(!keeper.sweep.is_empty(), "all is watched anew");
+    }
+
+    #[test]
+    fn a_root_that_is_back_is_watched_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut keeper, _published, board) = in_the_middle(&dir);
+        work_to_the_end(&mut keeper);
+        let lotus = Path::new("dev/lotus");
+        keeper.catalog.edit(lotus, |folder| folder.watched = true);
+        let (root, away) = (dir.path().join("ota"), dir.path().join("away"));
+        fs::rename(&root, &away).unwrap();
+        keeper.check_root();
+        assert!(board.now().contains_key("tree"));
+        fs::rename(&away, &root).unwrap();
+        keeper.check_root();
+        assert!(!keeper.catalog.at(lotus).unwrap().watched);
+        assert_read(&mut keeper, &board);
     }
 
     #[test]
