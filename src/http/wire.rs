@@ -233,11 +233,18 @@ impl Wire {
     /// A download was begun, and the transport has not taken all of it.
     #[must_use]
     pub fn is_sending(&self) -> bool {
-        self.bulk.load(Ordering::Relaxed)
-            && self
-                .lock()
-                .as_ref()
-                .is_some_and(|running| self.sent(running) < running.length)
+        self.left() > 0
+    }
+
+    /// Bytes of the download under way that the transport has not taken; 0 where there is none.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        if !self.bulk.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.lock()
+            .as_ref()
+            .map_or(0, |running| running.length - self.sent(running))
     }
 
     /// Bytes of the download that the transport took.

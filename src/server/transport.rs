@@ -86,9 +86,10 @@ impl Transport {
         }
     }
 
-    /// Looks whether the peer has ended its half while there is more to be written.
-    fn look(&mut self) {
-        if !self.ended_early && self.wire.is_sending() {
+    /// Looks whether the peer has ended its half before it could have all of a download: when this write may be the last,
+    /// since an end stays to be seen.
+    fn look(&mut self, offered: usize) {
+        if !self.ended_early && (1..=offered as u64).contains(&self.wire.left()) {
             let peeked = SockRef::from(self.stream.tcp()).peek(&mut [MaybeUninit::uninit()]);
             self.ended_early = matches!(peeked, Ok(0));
         }
@@ -182,7 +183,7 @@ impl AsyncWrite for Transport {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.look();
+        this.look(bytes.len());
         let written = match &mut this.stream {
             Stream::Plain(tcp) => ready!(Pin::new(tcp).poll_write(cx, bytes)),
             Stream::Tls(_) => ready!(this.write_tls(cx, bytes)),
@@ -208,7 +209,7 @@ impl AsyncWrite for Transport {
             this.narrow(bytes);
         }
         if matches!(this.stream, Stream::Plain(_)) {
-            this.look();
+            this.look(pieces.iter().map(|piece| piece.len()).sum());
         }
         if let Stream::Plain(tcp) = &mut this.stream {
             // Plain text has no records: head and body may leave together.
