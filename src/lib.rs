@@ -11,7 +11,8 @@
 //!  stairs     http                             requests, replies, ranges: knows nothing of firmware
 //!  counter    desk                             the one thing that a door for devices talks to
 //!  1st floor  tree                             the images on disk: read, judged, followed
-//!  ground     firmware  health  disk  config   words and decisions · status board · whole files · config.toml
+//!  ground     firmware  health  disk         words and decisions · status board · whole files
+//!             config    store                 config.toml · the database
 //! ```
 //!
 //! Arrows point down only: a room uses what is below it, never what is above or beside it. `tests/arrows.rs` reads
@@ -46,6 +47,7 @@
 //! | an option | `config/sections.rs`, `config.toml`; a test holds the two together |
 //! | a log line about devices | `desk/talk.rs` |
 //! | certificates | `server/tls/` |
+//! | a table of the database | a new step in `store/`, never an old one |
 //! | a command | `cli/<command>.rs` |
 //!
 //! A new protocol is one folder under `doors/devices/`, one line in [`doors::open`], one section of `config.toml`, one
@@ -59,4 +61,5 @@ pub mod firmware;
 pub mod health;
 pub mod http;
 pub mod server;
+pub mod store;
 pub mod tree;

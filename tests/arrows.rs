@@ -9,6 +9,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("health", &[]),
     ("disk", &[]),
     ("http", &[]),
+    ("store", &[]),
     // A prefix in config.toml has to be a word that a path can have.
     ("config", &["firmware"]),
     ("tree", &["firmware", "health", "disk"]),
