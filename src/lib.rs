@@ -10,9 +10,9 @@
 //!  2nd floor  server        doors              sockets and TLS · one folder a protocol
 //!  stairs     http                             requests, replies, ranges: knows nothing of firmware
 //!  counter    desk                             the one thing that a door for devices talks to
-//!  1st floor  tree                             the images on disk: read, judged, followed
-//!  ground     firmware  health  disk         words and decisions · status board · whole files
-//!             config    store                 config.toml · the database
+//!  1st floor  tree          people             the images on disk: read, judged, followed · users, tokens, audit log
+//!  ground     firmware  health  disk           words and decisions · status board · whole files
+//!             config    store                  config.toml · the database
 //! ```
 //!
 //! Arrows point down only: a room uses what is below it, never what is above or beside it. `tests/arrows.rs` reads
@@ -48,6 +48,7 @@
 //! | a log line about devices | `desk/talk.rs` |
 //! | certificates | `server/tls/` |
 //! | a table of the database | a new step in `store/`, never an old one |
+//! | who may do what | `people/actor.rs` |
 //! | a command | `cli/<command>.rs` |
 //!
 //! A new protocol is one folder under `doors/devices/`, one line in [`doors::open`], one section of `config.toml`, one
@@ -60,6 +61,7 @@ pub mod doors;
 pub mod firmware;
 pub mod health;
 pub mod http;
+pub mod people;
 pub mod server;
 pub mod store;
 pub mod tree;
