@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
 use super::StoreError;
 
 /// Step `n` leads from version `n` to `n + 1`. Steps are only ever added.
@@ -24,6 +27,13 @@ pub(super) fn writer(
 ) -> Result<Connection, StoreError> {
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if path.metadata().is_ok_and(|file| file.len() > 0) {
+        // SQLite makes files beside it, and calls a folder where it cannot "unable to open".
+        for place in [Some(path), path.parent()].into_iter().flatten() {
+            if let Err(Errno::ROFS | Errno::ACCESS | Errno::PERM) = access(place, Access::WRITE_OK)
+            {
+                return Err(StoreError::ReadOnly);
+            }
+        }
         // Read-only, so that a file of a newer otatree is left as it is.
         let found = version(&reader(path, patience)?)?;
         if found > known {

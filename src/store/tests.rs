@@ -158,3 +158,43 @@ fn a_folder_that_is_not_there_is_named() {
     let text = error.to_string();
     assert!(text.contains("/nonexistent/state/otatree.db"), "{text}");
 }
+
+/// Runs this test again where the folder is mounted read-only: root may write whatever the modes say.
+#[test]
+fn a_read_only_folder_is_said_and_named() {
+    const AGAIN: &str = "OTATREE_TEST_READ_ONLY";
+    if let Some(dir) = std::env::var_os(AGAIN) {
+        let error = open(&Path::new(&dir).join(FILE)).err();
+        assert_eq!(error, Some(StoreError::ReadOnly));
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir.path().join(FILE)).unwrap());
+    let mounts =
+        "mount --bind \"$D\" \"$D\" && mount -o remount,ro,bind \"$D\" || exit 77; exec \"$@\"";
+    let again = std::process::Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            mounts,
+            "sh",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "store::tests::a_read_only_folder_is_said_and_named",
+        ])
+        .env(AGAIN, dir.path())
+        .env("D", dir.path())
+        .output();
+    match again {
+        Ok(ran) if ran.status.success() => {}
+        Ok(ran) if ran.status.code() == Some(101) => {
+            panic!("{}", String::from_utf8_lossy(&ran.stdout))
+        }
+        other => eprintln!("not run, no mounts here: {other:?}"),
+    }
+}
