@@ -40,6 +40,8 @@ pub struct Examined {
     pub outcome: Option<Outcome>,
     /// See [`super::catalog::Known::racy`].
     pub racy: bool,
+    /// Somebody may be waiting for it.
+    pub urgent: bool,
 }
 
 #[derive(Default)]
@@ -82,9 +84,9 @@ impl Hasher {
                 .name(format!("examine-{n}"))
                 .spawn(move || {
                     be_nice();
-                    while let Some(job) = next(&shared) {
+                    while let Some((job, urgent)) = next(&shared) {
                         examined.fetch_add(1, Ordering::Relaxed);
-                        done(examine(job, largest));
+                        done(examine(job, urgent, largest));
                     }
                 })?;
         }
@@ -143,23 +145,25 @@ fn be_nice() {
     let _ = rustix::process::setpriority_process(Some(me), 10);
 }
 
-fn next(shared: &(Mutex<Queues>, Condvar)) -> Option<Job> {
+/// The next file, and whether it is urgent.
+fn next(shared: &(Mutex<Queues>, Condvar)) -> Option<(Job, bool)> {
     let (queues, wake) = shared;
     let mut queues = lock(queues);
     loop {
         if queues.closed {
             return None;
         }
-        let next = queues
-            .urgent
-            .pop_front()
-            .or_else(|| queues.background.pop_front());
+        let urgent = !queues.urgent.is_empty();
+        let next = match urgent {
+            true => queues.urgent.pop_front(),
+            false => queues.background.pop_front(),
+        };
         match next {
             // An entry without a job was overtaken by its urgent twin.
             Some(rel) => {
                 if let Some(job) = queues.jobs.remove(&rel) {
                     queues.in_hand.insert(rel, job.clone());
-                    return Some(job);
+                    return Some((job, urgent));
                 }
             }
             None => queues = wake.wait(queues).unwrap_or_else(PoisonError::into_inner),
@@ -167,7 +171,7 @@ fn next(shared: &(Mutex<Queues>, Condvar)) -> Option<Job> {
     }
 }
 
-fn examine(job: Job, largest: u64) -> Examined {
+fn examine(job: Job, urgent: bool, largest: u64) -> Examined {
     if job.stamp.size > largest {
         let why = format!(
             "it has {} bytes; [tree] largest_image allows {largest}",
@@ -177,6 +181,7 @@ fn examine(job: Job, largest: u64) -> Examined {
             job,
             outcome: Some(Outcome::Unreadable(why.into())),
             racy: false,
+            urgent,
         };
     }
     // Before it is read: a change in the same tick of a coarse clock must not hide behind the time that reading took.
@@ -195,7 +200,12 @@ fn examine(job: Job, largest: u64) -> Examined {
             format!("it cannot be read ({error}); make it readable for the server's user").into(),
         )),
     };
-    Examined { job, outcome, racy }
+    Examined {
+        job,
+        outcome,
+        racy,
+        urgent,
+    }
 }
 
 /// Since the last change of a file, by the wall clock; nothing when that lies in the future. People set the time of

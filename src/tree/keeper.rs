@@ -192,8 +192,12 @@ impl Keeper {
                 self.sweep_all();
             }
             Message::Examined(examined) => {
+                let urgent = examined.urgent;
                 self.examined(*examined);
                 self.say_progress();
+                if urgent {
+                    self.publish(true);
+                }
             }
             // It has heard 304 meanwhile.
             Message::Look(_, done) if done.is_closed() => {}

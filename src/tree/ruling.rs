@@ -17,7 +17,9 @@ use super::problem::Problem;
 impl Keeper {
     /// A file was examined: the result is taken if it is still about the file that is there.
     pub(super) fn examined(&mut self, examined: Examined) {
-        let Examined { job, outcome, racy } = examined;
+        let Examined {
+            job, outcome, racy, ..
+        } = examined;
         self.hasher.heard(&job);
         let (Some(rel), Some(name)) = (
             job.rel.parent(),
