@@ -313,6 +313,11 @@ fn say(rel: &Path, kind: ImageKind, candidate: &Candidate, complete: bool) {
                 version = facts.version_or_id(), "offered"
             );
         }
+        // It is over in a moment, or said with its reason.
+        Candidate::Withheld {
+            reason: HoldReason::NotReady,
+            ..
+        } => {}
         Candidate::Withheld { reason, file } if complete => {
             tracing::info!(%slot, %kind, file = file.as_deref().unwrap_or("-"), %reason, "withheld: {}", reason.sentence());
         }
