@@ -99,6 +99,12 @@ impl Keeper {
         }
     }
 
+    /// Every folder that is read should be watched.
+    pub(super) fn can_watch(&self) -> bool {
+        let watches = self.watches.as_ref();
+        self.catalog.complete && watches.is_some_and(|watches| watches.trouble().is_none())
+    }
+
     pub(super) fn watch(&mut self, root: &Root, rel: &Path) -> bool {
         // The first scan only reads: devices wait for it. The second one follows at once, and watches before it reads.
         if !self.catalog.complete {

@@ -241,6 +241,25 @@ mod tests {
     }
 
     #[test]
+    fn a_look_at_a_root_that_is_back_watches_it_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut keeper, _published, board) = in_the_middle(&dir);
+        work_to_the_end(&mut keeper);
+        let (root, away) = (dir.path().join("ota"), dir.path().join("away"));
+        fs::rename(&root, &away).unwrap();
+        keeper.check_root();
+        fs::rename(&away, &root).unwrap();
+        keeper
+            .catalog
+            .edit(Path::new("dev/lotus"), |folder| folder.watched = true);
+        keeper.look(Path::new(""));
+        assert!(!board.now().contains_key("tree"));
+        let lotus = keeper.catalog.at(Path::new("dev/lotus")).unwrap();
+        assert!(!lotus.watched, "what it was is watched, not what it is");
+        assert_eq!(keeper.sweep, [Path::new("")]);
+    }
+
+    #[test]
     fn an_empty_root_at_the_start_is_a_tree_without_images() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("ota")).unwrap();

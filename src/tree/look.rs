@@ -13,6 +13,9 @@ use super::read::{self, ReadError, Reading};
 /// A folder that could not be read is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// A folder that could be read and not watched is looked at again after this time.
+const SOON: Duration = Duration::from_secs(1);
+
 impl Keeper {
     /// Watches a folder, reads it, and takes what it holds into the catalogue.
     pub(super) fn look(&mut self, rel: &Path) {
@@ -36,6 +39,10 @@ impl Keeper {
             self.let_go(rel);
             watched = self.watch(&root, rel);
             reading = read::read_folder(&root, rel);
+        }
+        if reading.is_ok() && !watched && self.can_watch() {
+            // It came back between the two: the next look watches it.
+            self.wake(rel, SOON);
         }
         match reading {
             Ok(reading) => self.accept(rel, reading, watched),
@@ -77,7 +84,11 @@ impl Keeper {
                 self.shout(ground::empty(&self.settings.root));
                 return;
             }
-            self.found_again();
+            if self.lost {
+                // It is back, and what was watched of it is another matter.
+                self.check_root();
+                return;
+            }
         }
         let before = self.catalog.at(rel).cloned().unwrap_or_default();
         let first = before.inode == 0;
