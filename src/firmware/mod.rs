@@ -9,6 +9,7 @@
 //! | `format` | reading those facts out of ESP8266 and ESP32 images |
 //! | `forge` | small well-formed images for tests, benches and the shipped samples; no server uses it |
 //! | `slot` | the seven slots of a device, most specific first |
+//! | `place` | `Slot`: a slot as people name it |
 //! | `file_path` | a file of a slot, by its path in the tree |
 //! | `decision` | `decide`: what a device hears |
 //! | `standing` | the loop guard: what a node has been given before |
@@ -20,6 +21,7 @@ mod file_path;
 pub mod forge;
 pub mod format;
 mod image;
+mod place;
 mod slot;
 mod standing;
 mod word;
@@ -31,6 +33,7 @@ pub use file_path::FilePath;
 pub use image::{
     Defect, DefectKind, Esp32Chip, Facts, Family, Identities, Image, ImageKind, Offer, Stamp,
 };
+pub use place::{ParseSlotError, Slot};
 pub use slot::{ANY_PROJECT, Part, SEARCH_ORDER, SlotPath};
 pub use standing::{Delivery, Record, Standing};
 pub use word::{NodeId, Org, OtaKey, ParseWordError, Project, RESERVED_ORGS};
