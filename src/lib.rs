@@ -33,7 +33,8 @@
 //! 6. `server/linger` finds out whether the peer got the last byte. The desk remembers complete downloads: the loop
 //!    guard needs them.
 //!
-//! Meanwhile one thread in [`tree`] follows the disk and publishes whole new catalogues; readers take an `Arc`.
+//! Meanwhile one thread in [`tree`] follows the disk and publishes whole new catalogues; readers take an `Arc`. What people
+//! publish takes its place on disk by their own threads, and the keeper takes it in before they hear that it is done.
 //!
 //! # Where to change what
 //!
@@ -43,6 +44,7 @@
 //! | what a device hears | `firmware/decision.rs` |
 //! | which hashes count as the same image | `firmware/format/` and `firmware/image.rs` |
 //! | which file of a folder is taken | `tree/names.rs` and `tree/judge.rs` |
+//! | how an upload takes its place | `tree/publish.rs` and `tree/hands.rs` |
 //! | a protocol's headers | `doors/devices/<name>/wire.rs`, and nowhere else |
 //! | an option | `config/sections.rs`, `config.toml`; a test holds the two together |
 //! | a log line about devices | `desk/talk.rs` |

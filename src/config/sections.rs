@@ -56,7 +56,7 @@ impl Default for TreeConfig {
 pub struct StateConfig {
     /// Identity, caches, kept images.
     pub dir: PathBuf,
-    /// Copies of delivered images per slot, beside the one in use.
+    /// Copies of images per slot and kind, beside the one in use.
     pub keep_previous: usize,
 }
 

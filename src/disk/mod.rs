@@ -5,14 +5,20 @@
 //! `tempfile`'s; what is added here is that all of it is on disk before it counts.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use tempfile::NamedTempFile;
 
 /// Hidden names begin with this.
 const HIDDEN: &str = ".otatree.";
+
+/// Those of this process go on with letters of its own: a clock alone does not tell them from what another one left.
+static OURS: LazyLock<String> =
+    LazyLock::new(|| format!("{HIDDEN}{:x}.", RandomState::new().build_hasher().finish()));
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -28,7 +34,7 @@ impl Draft {
     /// When no file can be made in the folder of `path`.
     pub fn beside(path: &Path, mode: u32) -> io::Result<Self> {
         let file = tempfile::Builder::new()
-            .prefix(HIDDEN)
+            .prefix(OURS.as_str())
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(folder_of(path))?;
         Ok(Self {
@@ -37,14 +43,37 @@ impl Draft {
         })
     }
 
-    /// Puts it in its place, over whatever file is there; afterwards it outlives a loss of power.
+    /// It will be `path`, in a folder of the same file system, whatever was said before.
+    #[must_use]
+    pub fn towards(self, path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            ..self
+        }
+    }
+
+    /// Everything that was written, read back from its file; all of it is on disk then.
+    ///
+    /// # Errors
+    /// When the disk did not take it, or does not give it back.
+    pub fn read_back(&mut self) -> io::Result<Vec<u8>> {
+        let file = self.file.as_file_mut();
+        file.sync_all()?;
+        let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Puts it in its place, over whatever file is there; afterwards it outlives a loss of power. Gives the open file.
     ///
     /// # Errors
     /// When the disk does not take it. Unless the very last step failed, what was there before still is.
-    pub fn commit(self) -> io::Result<()> {
+    pub fn commit(self) -> io::Result<File> {
         self.file.as_file().sync_all()?;
-        self.file.persist(&self.path).map_err(|error| error.error)?;
-        File::open(folder_of(&self.path))?.sync_all()
+        let file = self.file.persist(&self.path).map_err(|error| error.error)?;
+        sync_folder(folder_of(&self.path))?;
+        Ok(file)
     }
 }
 
@@ -65,7 +94,27 @@ impl Write for Draft {
 pub fn place(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut draft = Draft::beside(path, mode)?;
     draft.write_all(bytes)?;
-    draft.commit()
+    draft.commit().map(drop)
+}
+
+/// Makes the names in a folder outlive a loss of power.
+///
+/// # Errors
+/// When the disk does not take them.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The name of a [`Draft`] that is being written, or that a killed process left.
+#[must_use]
+pub fn is_draft(name: &str) -> bool {
+    name.starts_with(HIDDEN)
+}
+
+/// The name of a [`Draft`] of this process.
+#[must_use]
+pub fn is_own_draft(name: &str) -> bool {
+    name.starts_with(OURS.as_str())
 }
 
 /// Removes the drafts that a killed process left in a folder. For folders that nobody writes to at the time.
@@ -81,7 +130,7 @@ pub fn tidy(folder: &Path) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with(HIDDEN)) {
+        if name.to_str().is_some_and(is_draft) {
             fs::remove_file(entry.path())?;
         }
     }

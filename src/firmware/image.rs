@@ -169,6 +169,9 @@ pub struct Defect {
     pub kind: DefectKind,
     /// Lower-case, without a full stop; offsets in hex.
     pub sentence: Box<str>,
+    /// Where in the file it breaks, as far as the format can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }
 
 impl Defect {
@@ -178,6 +181,7 @@ impl Defect {
         Self {
             kind: DefectKind::Corrupt,
             sentence: sentence.into().into(),
+            offset: None,
         }
     }
 
@@ -187,6 +191,16 @@ impl Defect {
         Self {
             kind: DefectKind::NotAnApp,
             sentence: sentence.into().into(),
+            offset: None,
+        }
+    }
+
+    /// The same, where it is known at which byte.
+    #[must_use]
+    pub fn at(self, offset: usize) -> Self {
+        Self {
+            offset: Some(offset as u64),
+            ..self
         }
     }
 }

@@ -21,6 +21,19 @@ struct Note {
     description: Option<Box<str>>,
 }
 
+/// The names of all small files beside an image end in these.
+pub(super) const ENDS: [&str; 4] = [".toml", ".md5", ".sha256", ".minisig"];
+
+/// The text of `<image>.minisig`, where there is one that can be read.
+pub(super) fn signature(image: &Path) -> Option<Box<str>> {
+    let mut path = image.as_os_str().to_owned();
+    path.push(".minisig");
+    let mut text = String::new();
+    let file = read::open(Path::new(&path)).ok()?;
+    file.take(LARGEST_BESIDE).read_to_string(&mut text).ok()?;
+    Some(text.into())
+}
+
 /// Reads one small file beside an image.
 ///
 /// # Errors

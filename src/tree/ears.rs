@@ -6,6 +6,8 @@ use std::time::Instant;
 use notify::EventKind;
 use notify::event::{CreateKind, ModifyKind, RenameMode};
 
+use crate::disk;
+
 use super::keeper::Keeper;
 use super::names;
 use super::read::{self, Root};
@@ -61,6 +63,14 @@ impl Keeper {
         if self.catalog.at(parent).is_none() {
             // It was not read yet, and will be; or it is none of ours, and only links lead to it.
             self.enqueue_seers(parent);
+            return;
+        }
+        if rel
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(disk::is_draft)
+        {
+            // Somebody publishes: what that comes to is told, and until then the folder has its rest.
             return;
         }
         self.touch(parent);

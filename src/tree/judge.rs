@@ -81,7 +81,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn new(candidate: Candidate) -> Self {
+    pub(super) fn new(candidate: Candidate) -> Self {
         Self {
             candidate,
             wants: Vec::new(),
@@ -339,12 +339,12 @@ fn offered(sight: &Sight<'_>, chosen: &Known, facts: &Arc<Facts>) -> Offer {
         Outcome::Sound(packed)
             if packed.inflated_size.is_some() && packed.identities.md5.contains(&facts.md5) =>
         {
-            Some(Arc::new(image(sight, twin, packed)))
+            Some(Arc::new(image(sight.path, twin, packed)))
         }
         _ => None,
     });
     let new = Offer {
-        image: Arc::new(image(sight, chosen, facts)),
+        image: Arc::new(image(sight.path, chosen, facts)),
         compressed,
     };
     match sight.candidate {
@@ -354,7 +354,8 @@ fn offered(sight: &Sight<'_>, chosen: &Known, facts: &Arc<Facts>) -> Offer {
     }
 }
 
-fn image(sight: &Sight<'_>, file: &Known, facts: &Arc<Facts>) -> Image {
+/// A file as devices and people are told of it, with what lies beside it.
+pub(super) fn image(folder: &Path, file: &Known, facts: &Arc<Facts>) -> Image {
     let beside = file.beside.as_deref();
     let told = beside.filter(|beside| beside.title.is_some() || beside.version.is_some());
     let facts = match told {
@@ -367,7 +368,7 @@ fn image(sight: &Sight<'_>, file: &Known, facts: &Arc<Facts>) -> Image {
     };
     Image {
         kind: file.kind,
-        path: sight.path.join(&*file.name).into(),
+        path: folder.join(&*file.name).into(),
         facts,
         stamp: file.stamp,
         note: beside.and_then(|beside| beside.description.clone()),

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
@@ -22,6 +22,7 @@ use super::digests::Digests;
 use super::hasher::{Examined, Hasher};
 use super::judge::Before;
 use super::links::Links;
+use super::ordered::Done;
 use super::read::Root;
 use super::watch::Watches;
 
@@ -46,7 +47,16 @@ pub enum Message {
     Hint(PathBuf),
     /// Look at everything again.
     Sweep,
+    /// Somebody wants to change the tree and asks for its root; `None` when it is not there.
+    Ground(Reply<Option<Root>>),
+    /// Somebody changes this folder: it is looked at now, and then not before the order is carried out.
+    Still(PathBuf, Reply<()>),
+    /// An order was carried out, or given up.
+    Done(Box<Done>),
 }
+
+/// Where an answer goes.
+pub type Reply<T> = std::sync::mpsc::Sender<T>;
 
 /// What is remembered of a folder while it is not at rest.
 #[derive(Debug, Default)]
@@ -101,6 +111,12 @@ pub(super) struct Keeper {
     pub next_sweep: Instant,
     pub next_root: Instant,
     pub to_self: Sender<Message>,
+    /// Folders that people change at this moment.
+    pub still: HashSet<PathBuf>,
+    /// What people have changed in the folder that is looked at.
+    pub order: Option<Done>,
+    /// Drafts that are older were left by a server that was killed.
+    pub started: SystemTime,
     published: Weak<ArcSwap<Catalog>>,
     generation: watch::Sender<u64>,
     last_publish: Instant,
@@ -140,6 +156,9 @@ impl Keeper {
             next_sweep: now,
             next_root: now,
             to_self,
+            still: HashSet::new(),
+            order: None,
+            started: SystemTime::now(),
             published,
             generation,
             last_publish: now,
@@ -216,6 +235,13 @@ impl Keeper {
                 self.enqueue(&folder);
             }
             Message::Sweep => self.sweep_all(),
+            // Who does not wait for an answer any more is gone.
+            Message::Ground(reply) => drop(reply.send(self.ground())),
+            Message::Still(folder, reply) => {
+                self.stand_still(&folder);
+                let _ = reply.send(());
+            }
+            Message::Done(done) => self.carried_out(*done),
         }
     }
 

@@ -1,6 +1,7 @@
-//! Copies of delivered images in the state folder, so that a file that was overwritten or deleted can be had again.
+//! Copies of images in the state folder, so that a file that was overwritten or deleted can be had again.
 //!
-//! `kept/<sha-256>` holds the bytes, `kept/slots.json` says which slot delivered which, newest first.
+//! `kept/<sha-256>` holds the bytes, `kept/slots.json` says which slot gave which, newest first. What is delivered for the
+//! first time is kept, and what people publish, replace or delete.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -9,11 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use crate::disk;
-use crate::firmware::{Image, Sha256};
+use crate::firmware::{Facts, Image, ImageKind, Sha256};
 use crate::health::Board;
 
-use super::{Settings, hasher};
+use super::{Settings, beside, hasher};
 
 /// Between two attempts, when one failed.
 const RETRY: Duration = Duration::from_secs(60);
@@ -24,13 +28,68 @@ const MODE: u32 = 0o644;
 /// What was asked for. Locked for a moment only: every download looks here, also while a copy is being written.
 #[derive(Default)]
 struct Asked {
-    newest: HashMap<PathBuf, Sha256>,
+    newest: HashMap<(PathBuf, ImageKind), Sha256>,
     /// After a failure nothing is tried for a while: a full disk is not filled by trying.
     failed: Option<Instant>,
 }
 
-/// Slot → ids of delivered images, newest first.
-type Slots = BTreeMap<PathBuf, Vec<Sha256>>;
+/// One image that a slot gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// Its id, and the name of the copy.
+    pub id: Sha256,
+    /// What it is for.
+    pub kind: ImageKind,
+    /// When it was kept.
+    pub kept: Option<Timestamp>,
+    /// What was known of it, with what `<image>.toml` said.
+    pub facts: Option<Facts>,
+    /// What people wrote about it.
+    pub note: Option<Box<str>>,
+    /// `<image>.minisig`
+    pub signature: Option<Box<str>>,
+}
+
+impl Copy {
+    /// An image of the tree, at this path now.
+    pub(super) fn of(image: &Image, path: &Path) -> Self {
+        Self {
+            id: image.facts.id(),
+            kind: image.kind,
+            kept: Some(Timestamp::now()),
+            facts: Some(Facts::clone(&image.facts)),
+            note: image.note.clone(),
+            signature: beside::signature(path),
+        }
+    }
+}
+
+/// A line of the list: earlier ones were ids alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Id(Sha256),
+    Copy(Box<Copy>),
+}
+
+impl From<Line> for Copy {
+    fn from(line: Line) -> Self {
+        match line {
+            Line::Copy(copy) => *copy,
+            Line::Id(id) => Self {
+                id,
+                kind: ImageKind::Firmware,
+                kept: None,
+                facts: None,
+                note: None,
+                signature: None,
+            },
+        }
+    }
+}
+
+/// Slot → its images, newest first.
+type Slots = BTreeMap<PathBuf, Vec<Copy>>;
 
 /// The copies.
 pub struct Kept {
@@ -43,11 +102,19 @@ pub struct Kept {
     board: Arc<Board>,
 }
 
+fn parse(text: &[u8]) -> serde_json::Result<Slots> {
+    let lines: BTreeMap<PathBuf, Vec<Line>> = serde_json::from_slice(text)?;
+    let slots = lines.into_iter();
+    Ok(slots
+        .map(|(slot, lines)| (slot, lines.into_iter().map(Copy::from).collect()))
+        .collect())
+}
+
 impl Kept {
     pub(super) fn open(settings: &Settings, board: Arc<Board>) -> Self {
         let folder = settings.state.join("kept");
         let slots = match fs::read(folder.join("slots.json")) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
+            Ok(text) => parse(&text).unwrap_or_else(|error| {
                 tracing::warn!(%error, folder = %folder.display(), "the list of kept images is broken; it begins anew, the copies stay");
                 Slots::new()
             }),
@@ -73,50 +140,86 @@ impl Kept {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The folder with the copies.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The images that a slot gave, newest first.
+    pub(super) fn of(&self, slot: &Path) -> Vec<Copy> {
+        self.slots().get(slot).cloned().unwrap_or_default()
+    }
+
+    /// The bytes of a copy; `None` when it is gone or is not what it was.
+    pub(super) fn bytes(&self, id: Sha256) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.folder.join(id.to_string())) {
+            Ok(bytes) => Ok((Sha256::of(&bytes) == id).then_some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Says once for each image of a slot that a copy is to be kept. Never waits for a copy under way.
     pub(super) fn wants(&self, image: &Image) -> bool {
         let slot = image.path.parent().unwrap_or(Path::new(""));
         let id = image.facts.id();
         let mut asked = self.asked();
+        let key = (slot.to_owned(), image.kind);
         if self.previous == 0
-            || asked.newest.get(slot) == Some(&id)
+            || asked.newest.get(&key) == Some(&id)
             || asked.failed.is_some_and(|at| at.elapsed() < RETRY)
         {
             return false;
         }
-        asked.newest.insert(slot.to_owned(), id);
+        asked.newest.insert(key, id);
         true
     }
 
     /// Keeps a copy, unless the slot's newest is this one. A failure is said on the board and stops nothing.
     pub(super) fn keep(&self, image: &Image) {
-        if self.previous == 0 {
-            return;
-        }
-        let slot = image.path.parent().unwrap_or(Path::new(""));
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.get(slot).and_then(|ids| ids.first()) == Some(&image.facts.id()) {
-            return;
-        }
-        let result = self.copy(image).and_then(|copied| {
-            if copied {
-                self.enter(&mut slots, slot, image.facts.id())
-            } else {
-                Ok(())
-            }
-        });
+        let result = self.store(image);
         if result.is_err() {
+            let slot = image.path.parent().unwrap_or(Path::new(""));
             let mut asked = self.asked();
-            asked.newest.remove(slot);
+            asked.newest.remove(&(slot.to_owned(), image.kind));
             asked.failed = Some(Instant::now());
         }
         let text = result.err().map(|error| {
             format!(
-                "delivered images cannot be kept in {} ({error}); they are served all the same",
+                "copies of images cannot be kept in {} ({error}); they are served all the same",
                 self.folder.display()
             )
         });
         self.board.trouble("kept-images", text);
+    }
+
+    /// Keeps a copy, unless the slot's newest is this one. Says whether there is one; not when the file changed in this
+    /// moment.
+    pub(super) fn store(&self, image: &Image) -> io::Result<bool> {
+        if self.previous == 0 {
+            return Ok(true);
+        }
+        let slot = image.path.parent().unwrap_or(Path::new(""));
+        let mut slots = self.slots();
+        let newest = slots
+            .get(slot)
+            .and_then(|copies| copies.iter().find(|copy| copy.kind == image.kind));
+        let same = newest.is_some_and(|copy| {
+            (copy.facts.as_ref(), &copy.note) == (Some(&*image.facts), &image.note)
+        });
+        if same && self.folder.join(image.facts.id().to_string()).exists() {
+            return Ok(true);
+        }
+        if !self.copy(image)? {
+            return Ok(false);
+        }
+        let copy = Copy::of(image, &self.root.join(&image.path));
+        self.enter(&mut slots, slot, copy)?;
+        Ok(true)
     }
 
     /// Says whether the copy is there; not when the file changed in this moment.
@@ -136,15 +239,25 @@ impl Kept {
         Ok(true)
     }
 
-    fn enter(&self, slots: &mut Slots, slot: &Path, id: Sha256) -> io::Result<()> {
-        let ids = slots.entry(slot.to_owned()).or_default();
-        ids.retain(|other| *other != id);
-        ids.insert(0, id);
-        let dropped = ids.split_off(ids.len().min(self.previous + 1));
+    fn enter(&self, slots: &mut Slots, slot: &Path, copy: Copy) -> io::Result<()> {
+        let copies = slots.entry(slot.to_owned()).or_default();
+        copies.retain(|other| other.id != copy.id);
+        let kind = copy.kind;
+        copies.insert(0, copy);
+        let mut left = self.previous + 1;
+        let mut dropped = Vec::new();
+        copies.retain(|copy| {
+            let stays = copy.kind != kind || left > 0;
+            left -= usize::from(copy.kind == kind && stays);
+            if !stays {
+                dropped.push(copy.id);
+            }
+            stays
+        });
         let list = serde_json::to_vec_pretty(slots)?;
         disk::place(&self.folder.join("slots.json"), &list, MODE)?;
         for id in dropped {
-            if !slots.values().any(|ids| ids.contains(&id)) {
+            if !slots.values().flatten().any(|copy| copy.id == id) {
                 fs::remove_file(self.folder.join(id.to_string()))?;
             }
         }

@@ -22,6 +22,10 @@ impl Keeper {
         let Some(root) = self.root.clone() else {
             return;
         };
+        if self.still.contains(rel) {
+            // Half of an order is no picture; there is a look when it is over.
+            return;
+        }
         let known = self
             .catalog
             .at(rel)
@@ -98,7 +102,9 @@ impl Keeper {
             folders,
             linked,
             problems,
+            drafts,
         } = reading;
+        self.tidy(&self.settings.root.join(rel), &drafts);
         self.links.files(rel, linked);
         self.accept_folders(rel, &before, &folders);
 
@@ -190,12 +196,7 @@ impl Keeper {
                         ..
                     }) => (Outcome::Pending, false),
                     Some(old) => (old.outcome.clone(), old.racy),
-                    None => (
-                        self.digests
-                            .take(&rel.join(&*name), kind, stamp)
-                            .unwrap_or(Outcome::Pending),
-                        false,
-                    ),
+                    None => self.found_out(rel, &name, kind, stamp),
                 };
                 let renamed = renamed.contains(&name) || old.is_some_and(|old| old.renamed);
                 Known {

@@ -14,7 +14,11 @@
 //! | `watch` | the kernel's notifications |
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
 //! | `links` | who sees a folder through a link (pure) |
-//! | `kept` | copies of delivered images |
+//! | `kept` | copies of images that were delivered, published, replaced or deleted |
+//! | `order`, `slots` | what people order, and what they hear; slots as they see them, and whose turn it is |
+//! | `publish`, `versions` | an upload; rolling back, deleting, promoting, describing |
+//! | `hands`, `exchange`, `folders` | the way of every order; how files are exchanged; folders that are made for it |
+//! | `ordered` | how the keeper takes in what was ordered |
 //! | `problem` | what is wrong, with the cure |
 
 mod beside;
@@ -23,7 +27,10 @@ mod bytes;
 mod catalog;
 mod digests;
 mod ears;
+mod exchange;
+mod folders;
 mod ground;
+mod hands;
 mod hasher;
 mod judge;
 mod keeper;
@@ -31,11 +38,16 @@ mod kept;
 mod links;
 mod look;
 mod names;
+mod order;
+mod ordered;
 mod problem;
+mod publish;
 mod read;
 mod ruling;
 mod shelf;
+mod slots;
 mod sweep;
+mod versions;
 mod watch;
 
 use std::io;
@@ -54,8 +66,14 @@ use crate::health::Board;
 pub use bytes::{Content, OpenError};
 pub use catalog::{Beside, Candidate, Catalog, Folder, Known, Outcome, Tried};
 pub use judge::Patience;
+pub use order::{
+    Announced, Back, Expect, Notes, Promotion, PublishError, Published, Removed, Rules, Version,
+};
 pub use problem::Problem;
+pub use publish::Publishing;
+pub use slots::SlotView;
 
+use hands::Hands;
 use hasher::Hasher;
 use keeper::{Keeper, Message};
 
@@ -76,7 +94,7 @@ pub struct Settings {
     pub largest_image: u64,
     /// Bytes of images held in memory at once, at most.
     pub memory: u64,
-    /// Copies of delivered images per slot; 0 keeps none.
+    /// Copies of images per slot and kind, beside the one in use; 0 keeps none.
     pub keep_previous: usize,
     /// Follow the tree and keep caches. Without it the tree is read once, and nothing is written anywhere.
     pub live: bool,
@@ -103,6 +121,7 @@ pub struct Tree {
     bytes: Arc<bytes::Store>,
     kept: Arc<kept::Kept>,
     examined: Arc<AtomicU64>,
+    hands: Arc<Hands>,
 }
 
 impl Tree {
@@ -122,6 +141,12 @@ impl Tree {
             let _ = results.send(Message::Examined(Box::new(examined)));
         })?;
         let examined = hasher.examined();
+        let hands = Arc::new(Hands::new(
+            messages.clone(),
+            catalog.clone(),
+            kept.clone(),
+            settings.largest_image,
+        ));
         let (published, to_self, board) =
             (Arc::downgrade(&catalog), messages.clone(), board.clone());
         thread::Builder::new()
@@ -137,6 +162,7 @@ impl Tree {
             bytes,
             kept,
             examined,
+            hands,
         })
     }
 

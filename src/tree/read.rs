@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
+use crate::disk;
 use crate::firmware::{ANY_PROJECT, ImageKind, NodeId, Org, Stamp};
 
 use super::beside::read_beside;
@@ -76,6 +77,8 @@ pub struct Reading {
     pub linked: BTreeSet<PathBuf>,
     /// What is wrong here.
     pub problems: Vec<Problem>,
+    /// Drafts of other processes, most likely of one that was killed.
+    pub drafts: Vec<Box<str>>,
 }
 
 /// Why a folder could not be read.
@@ -212,10 +215,13 @@ impl Reader<'_> {
             self.problem(&name, "its name is not UTF-8", "rename it");
             return Ok(());
         };
+        let kind = entry.file_type();
+        if disk::is_draft(name) && !disk::is_own_draft(name) && kind.is_file() {
+            self.reading.drafts.push(name.into());
+        }
         if names::is_invisible(name) {
             return Ok(());
         }
-        let kind = entry.file_type();
         if kind.is_dir() {
             self.see_folder(name, entry.ino());
         } else if kind.is_file() {

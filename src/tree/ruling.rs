@@ -77,7 +77,10 @@ impl Keeper {
         let mut problems = Vec::new();
         let mut wake: Option<Duration> = None;
         for kind in KINDS {
-            let verdict = self.verdict(rel, &folder, kind, calm_for);
+            let verdict = match self.ordered(rel, &folder, kind) {
+                Some(verdict) => verdict,
+                None => self.verdict(rel, &folder, kind, calm_for),
+            };
             for at in &verdict.wants {
                 self.want(rel, &folder.files[*at]);
             }

@@ -35,6 +35,22 @@ pub(super) fn examine(bytes: &[u8]) -> Result<Facts, Defect> {
     }
 }
 
+/// The file has the header of a filesystem.
+pub(super) fn begins_well(bytes: &[u8]) -> bool {
+    littlefs_size(bytes).is_some() || fat_size(bytes).is_some()
+}
+
+/// The name that says which filesystem it is; SPIFFS is what has no header.
+pub(super) fn file_name(bytes: &[u8]) -> &'static str {
+    if littlefs_size(bytes).is_some() {
+        "littlefs.bin"
+    } else if fat_size(bytes).is_some() {
+        "fatfs.bin"
+    } else {
+        "spiffs.bin"
+    }
+}
+
 /// Length of the LittleFS whose superblock is in either of the first two blocks; `None` when there is none.
 fn littlefs_size(bytes: &[u8]) -> Option<u64> {
     let in_second = (7..=16).map(|power| 1_usize << power);

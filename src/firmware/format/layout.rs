@@ -73,6 +73,7 @@ pub(super) fn truncated(length: usize, needed: impl std::fmt::Display) -> Defect
     Defect::corrupt(format!(
         "truncated: {length} bytes are there, and its header asks for {needed}; copy the file again"
     ))
+    .at(length)
 }
 
 /// Walks the segments of the image that begins at `start` with a header of `header` bytes.

@@ -50,6 +50,29 @@ pub fn examine(bytes: &[u8], kind: ImageKind) -> Result<Facts, Defect> {
     inflated(bytes, kind)
 }
 
+/// What the beginning of a file shows to be no image of this kind, so that the rest need not come. Nothing is certain
+/// before some 1000 bytes are there.
+#[must_use]
+pub fn refused_early(beginning: &[u8], kind: ImageKind) -> Option<Defect> {
+    if gzip::is_gzip(beginning)
+        || (kind == ImageKind::Filesystem && filesystem::begins_well(beginning))
+    {
+        return None;
+    }
+    // A file that begins blank may go on.
+    foreign::recognise(beginning).filter(|defect| defect.kind == DefectKind::NotAnApp)
+}
+
+/// The name that a sound file of this kind has in a slot.
+#[must_use]
+pub fn file_name(bytes: &[u8], kind: ImageKind) -> &'static str {
+    match kind {
+        ImageKind::Firmware if gzip::is_gzip(bytes) => "firmware.bin.gz",
+        ImageKind::Firmware => "firmware.bin",
+        ImageKind::Filesystem => filesystem::file_name(bytes),
+    }
+}
+
 /// The same for bytes that are not compressed, or no longer.
 fn inflated(bytes: &[u8], kind: ImageKind) -> Result<Facts, Defect> {
     if bytes.is_empty() {
