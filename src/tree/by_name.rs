@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::firmware::{FilePath, Found, HoldReason, Offer};
 
 use super::catalog::{Candidate, Catalog, Folder, Known};
-use super::judge::{Patience, Sight, offer};
+use super::give::offer;
+use super::judge::{Patience, Sight};
 
 /// A rival is judged by its bytes and by what lies beside it alone: how long its slot has been quiet is not known here.
 const NOW: Duration = Duration::ZERO;

@@ -17,7 +17,7 @@ use super::order::{Expect, Notes, PublishError, Published, Removed};
 use super::ordered::{Done, What};
 use super::read::Root;
 use super::slots::{self, Turns};
-use super::{folders, hasher, judge};
+use super::{folders, give, hasher};
 
 /// What everybody needs who changes a slot.
 pub(super) struct Hands {
@@ -324,5 +324,5 @@ pub(super) fn sound(root: &Root, rel: &Path, file: &Known) -> io::Result<Option<
             .and_then(|bytes| format::examine(&bytes, file.kind).ok())
             .map(Arc::new),
     };
-    Ok(facts.map(|facts| judge::image(rel, file, &facts)))
+    Ok(facts.map(|facts| give::image(rel, file, &facts)))
 }

@@ -7,12 +7,12 @@
 //! 4. The chosen file is offered when its bytes are sound and known to be whole.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::firmware::{DefectKind, Facts, HoldReason, Image, ImageKind, Offer, Sha256};
+use crate::firmware::{HoldReason, ImageKind, Offer, Sha256};
 
-use super::catalog::{Beside, Candidate, Known, Outcome};
+use super::catalog::{Candidate, Known, Outcome};
+use super::give::offer;
 use super::names;
 use super::problem::Problem;
 
@@ -92,13 +92,13 @@ impl Verdict {
         }
     }
 
-    fn waking(mut self, after: Duration) -> Self {
+    pub(super) fn waking(mut self, after: Duration) -> Self {
         self.wake = Some(after);
         self
     }
 }
 
-fn withheld(reason: HoldReason, file: &str) -> Candidate {
+pub(super) fn withheld(reason: HoldReason, file: &str) -> Candidate {
     Candidate::Withheld {
         reason,
         file: Some(file.into()),
@@ -279,100 +279,6 @@ fn several(path: &Path, best: &[&Known], chosen: &Known) -> Problem {
         ),
         "leave one, or name the right one firmware.bin",
     )
-}
-
-/// Whether the chosen file is given, by what is known of its bytes.
-pub(super) fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
-    let problem =
-        |what: &str, cure: &str| vec![Problem::new(sight.path.join(&*chosen.name), what, cure)];
-    match &chosen.outcome {
-        Outcome::Pending => Verdict::new(withheld(HoldReason::NotReady, &chosen.name)),
-        Outcome::Unreadable(why) => Verdict {
-            problems: problem(why, ""),
-            ..Verdict::new(withheld(HoldReason::Unreadable, &chosen.name))
-        },
-        Outcome::Defective(defect) => {
-            let reason = match defect.kind {
-                DefectKind::Corrupt => HoldReason::Corrupt,
-                DefectKind::NotAnApp => HoldReason::NotAnApp,
-            };
-            Verdict {
-                problems: problem(&defect.sentence, ""),
-                ..Verdict::new(withheld(reason, &chosen.name))
-            }
-        }
-        Outcome::Sound(facts) => {
-            let beside = chosen.beside.as_deref();
-            if beside.is_some_and(|beside| contradicts(beside, facts)) {
-                return Verdict {
-                    problems: problem(
-                        "its bytes do not have the sum that the .md5 or .sha256 beside it says",
-                        "copy it again, or correct the sum",
-                    ),
-                    ..Verdict::new(withheld(HoldReason::Corrupt, &chosen.name))
-                };
-            }
-            let whole = facts.proves_whole
-                || chosen.renamed
-                || beside.is_some_and(|beside| beside.md5.is_some() || beside.sha256.is_some())
-                || sight.calm_for >= patience.quiet;
-            if !whole {
-                return Verdict::new(withheld(HoldReason::NotSettled, &chosen.name))
-                    .waking(patience.quiet.saturating_sub(sight.calm_for));
-            }
-            Verdict::new(Candidate::Offered(offered(sight, chosen, facts)))
-        }
-    }
-}
-
-fn contradicts(beside: &Beside, facts: &Facts) -> bool {
-    beside.md5.is_some_and(|sum| sum != facts.md5)
-        || beside.sha256.is_some_and(|sum| sum != facts.sha256)
-}
-
-fn offered(sight: &Sight<'_>, chosen: &Known, facts: &Arc<Facts>) -> Offer {
-    let twin = sight
-        .files
-        .iter()
-        .find(|file| names::twin_of(&file.name) == Some(&chosen.name));
-    let compressed = twin.and_then(|twin| match &twin.outcome {
-        Outcome::Sound(packed)
-            if packed.inflated_size.is_some() && packed.identities.md5.contains(&facts.md5) =>
-        {
-            Some(Arc::new(image(sight.path, twin, packed)))
-        }
-        _ => None,
-    });
-    let new = Offer {
-        image: Arc::new(image(sight.path, chosen, facts)),
-        compressed,
-    };
-    match sight.candidate {
-        // Readers compare pointers; an offer that says the same stays the same.
-        Candidate::Offered(old) if *old == new => old.clone(),
-        _ => new,
-    }
-}
-
-/// A file as devices and people are told of it, with what lies beside it.
-pub(super) fn image(folder: &Path, file: &Known, facts: &Arc<Facts>) -> Image {
-    let beside = file.beside.as_deref();
-    let told = beside.filter(|beside| beside.title.is_some() || beside.version.is_some());
-    let facts = match told {
-        None => facts.clone(),
-        Some(beside) => Arc::new(Facts {
-            title: beside.title.clone().or_else(|| facts.title.clone()),
-            version: beside.version.clone().or_else(|| facts.version.clone()),
-            ..Facts::clone(facts)
-        }),
-    };
-    Image {
-        kind: file.kind,
-        path: folder.join(&*file.name).into(),
-        facts,
-        stamp: file.stamp,
-        note: beside.and_then(|beside| beside.description.clone()),
-    }
 }
 
 /// The rivals that a slot remembers after a choice: those it knew and those that are there now.

@@ -1,7 +1,10 @@
 //! The judge is held to his rules.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::firmware::{Defect, Family, Identities, Md5, Stamp};
+use crate::firmware::{Defect, Facts, Family, Identities, Md5, Stamp};
+use crate::tree::catalog::Beside;
 use proptest::prelude::*;
 
 const PATIENCE: Patience = Patience {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `names` | what a file name means |
 //! | `read`, `beside` | one folder off the disk, and the small files beside its images |
-//! | `judge` | which file of a slot is given, and whether it is now (pure) |
+//! | `judge`, `give` | which file of a slot is chosen, and whether it is given now (pure) |
 //! | `by_name` | what one file gives that was asked for by its name (pure) |
 //! | `catalog`, `shelf` | the immutable picture that readers share |
 //! | `keeper` | the one thread that changes the picture: what it knows, and the order of its work |
@@ -29,6 +29,7 @@ mod digests;
 mod ears;
 mod exchange;
 mod folders;
+mod give;
 mod ground;
 mod hands;
 mod hasher;

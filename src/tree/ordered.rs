@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::firmware::{Facts, ImageKind, Stamp};
 
 use super::catalog::{Candidate, Folder, Outcome};
-use super::judge::{Patience, Sight, Verdict, offer};
+use super::give::offer;
+use super::judge::{Patience, Sight, Verdict};
 use super::keeper::{Keeper, Reply};
 use super::read::Root;
 
