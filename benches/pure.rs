@@ -9,8 +9,8 @@ use std::time::Duration;
 use divan::Bencher;
 use otatree::firmware::forge::{Esp32, Esp8266};
 use otatree::firmware::{
-    Decision, Device, DeviceFamily, Found, Guards, ImageKind, Md5, RunningImage, Sha256, Standing,
-    Visit, decide, format,
+    Brakes, Decision, Device, DeviceFamily, Found, Guards, ImageKind, Md5, RunningImage, Sha256,
+    Standing, Visit, decide, format,
 };
 use otatree::http::parse_range;
 use otatree::tree::Catalog;
@@ -59,6 +59,7 @@ fn a_decision(bencher: Bencher<'_, '_>) {
             black_box(&Found::Nothing),
             black_box(&visit),
             Guards { loop_limit: 3 },
+            Brakes::default(),
             |_| Some(Standing::default()),
         )
     });

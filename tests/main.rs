@@ -24,6 +24,7 @@ mod loop_guard;
 mod mounts;
 mod nginx;
 mod permissions;
+mod policy;
 mod poll;
 mod program;
 mod proxy;

@@ -2,11 +2,12 @@
 //! server's, on the tree as it is on disk.
 
 use std::io::BufRead;
+use std::path::Path;
 
 use otatree::config::Config;
 use otatree::firmware::{
-    Decision, Device, DeviceFamily, Found, Guards, ImageKind, Md5, RunningImage, Sha256, Standing,
-    Visit, decide,
+    Brakes, Decision, Device, DeviceFamily, Effective, Found, Guards, ImageKind, Md5, Order,
+    RunningImage, Sha256, Standing, Visit, decide,
 };
 use otatree::tree::Catalog;
 use serde::Serialize;
@@ -61,6 +62,15 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     md5: Option<Md5>,
     slots: Vec<Tried>,
+    policy: Vec<Ordered>,
+}
+
+/// One value of the policy that counts for the device.
+#[derive(Serialize)]
+struct Ordered {
+    key: &'static str,
+    value: String,
+    file: String,
 }
 
 #[derive(Serialize)]
@@ -104,6 +114,12 @@ pub fn run(config: &Config, args: &Args) -> anyhow::Result<Exit> {
             tried.slot,
             tried.found
         ));
+    }
+    if !report.policy.is_empty() {
+        lines.push("policy, the strictest on its way:".to_owned());
+    }
+    for Ordered { key, value, file } in &report.policy {
+        lines.push(format!("  {key} = {value}  ({file})"));
     }
     lines.push(
         "(read from disk; what a running server remembers of this device was not asked)".to_owned(),
@@ -179,9 +195,46 @@ fn visit(args: &Args, md5: Option<Md5>, sha256: Option<Sha256>) -> Visit {
     }
 }
 
+/// The effective policy, each value with the file that says it.
+fn policy(orders: &[&Order]) -> Vec<Ordered> {
+    let Effective {
+        bad,
+        fresh,
+        hold,
+        downgrade,
+        by_hand,
+    } = Effective::together(orders);
+    let mut all = Vec::new();
+    let mut add = |key, value: &str, file: &Path| {
+        all.push(Ordered {
+            key,
+            value: value.to_owned(),
+            file: file.display().to_string(),
+        });
+    };
+    if let Some(said) = bad.or(fresh) {
+        add("hold", "true, since it cannot be read", said.file);
+    }
+    if let Some(said) = hold {
+        match said.value {
+            "" => add("hold", "true", said.file),
+            reason => add("hold", &format!("{reason:?}"), said.file),
+        }
+    }
+    if let Some(said) = downgrade {
+        add("downgrade", &format!("\"{}\"", said.value), said.file);
+    }
+    if let Some(said) = by_hand {
+        add("by_hand", &format!("\"{}\"", said.value), said.file);
+    }
+    all
+}
+
 fn report(catalog: &Catalog, device: &Device, visit: &Visit, guards: Guards) -> Report {
     let found = catalog.find(device, visit.kind);
-    let decision = decide(&found, visit, guards, |_| Some(Standing::default()));
+    let orders = catalog.orders(device);
+    let brakes = Brakes::of(&orders);
+    let decision = decide(&found, visit, guards, brakes, |_| Some(Standing::default()));
     let mut won = None;
     let mut slots = Vec::new();
     for tried in catalog.search(device) {
@@ -218,5 +271,6 @@ fn report(catalog: &Catalog, device: &Device, visit: &Visit, guards: Guards) -> 
         image: image.map(|image| image.path.display().to_string()),
         md5: image.map(|image| image.facts.md5),
         slots,
+        policy: policy(&orders),
     }
 }

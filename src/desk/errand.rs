@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::firmware::{Device, FilePath, Found, ImageKind};
+use crate::firmware::{Brakes, Device, FilePath, Found, ImageKind};
 use crate::tree::Catalog;
 
 /// What a visit is about.
@@ -17,11 +17,13 @@ pub enum Errand {
 
 impl Errand {
     /// What is found of it now.
-    pub(super) fn find(&self, catalog: &Catalog, kind: ImageKind) -> Found {
-        match self {
-            Self::Device(device) => catalog.find(device, kind),
-            Self::File(path) => catalog.find_file(path),
-        }
+    pub(super) fn find(&self, catalog: &Catalog, kind: ImageKind) -> (Found, Brakes) {
+        let (found, orders) = match self {
+            Self::Device(device) => (catalog.find(device, kind), catalog.orders(device)),
+            Self::File(path) => (catalog.find_file(path), catalog.orders_above(path)),
+        };
+        let brakes = Brakes::of(&orders);
+        (found, brakes)
     }
 
     /// The folders that it may lie in.

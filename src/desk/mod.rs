@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::firmware::{
-    Decision, Delivery, Found, Guards, HoldReason, Image, ImageKind, Visit, decide,
+    Brakes, Decision, Delivery, Found, Guards, HoldReason, Image, ImageKind, Visit, decide,
 };
 use crate::tree::Tree;
 
@@ -97,27 +97,28 @@ impl Desk {
     #[must_use]
     pub fn check_in(&self, errand: &Errand, visit: &Visit) -> Option<Decision> {
         let catalog = self.tree.glance();
-        let found = errand.find(&catalog, visit.kind);
+        let (found, brakes) = errand.find(&catalog, visit.kind);
         let known = catalog.complete && found != Found::Withheld(HoldReason::NotReady);
-        known.then(|| self.decide(errand, visit, &found))
+        known.then(|| self.decide(errand, visit, &found, brakes))
     }
 
     /// Decides a visit, after a look at the disk where that is needed. Takes at most the time in which the head of an
     /// answer has to leave; then the visit is held.
     pub async fn check_in_patiently(&self, errand: &Errand, visit: &Visit) -> Decision {
         let patience = self.rules.load().answer;
+        let not_ready = || (Found::Withheld(HoldReason::NotReady), Brakes::default());
         let look = async {
             if !self.tree.look(errand.folders()).await {
-                return Found::Withheld(HoldReason::NotReady);
+                return not_ready();
             }
             self.tree
                 .search(|catalog| errand.find(catalog, visit.kind))
                 .await
         };
-        let found = tokio::time::timeout(patience, look)
+        let (found, brakes) = tokio::time::timeout(patience, look)
             .await
-            .unwrap_or(Found::Withheld(HoldReason::NotReady));
-        self.decide(errand, visit, &found)
+            .unwrap_or_else(|_| not_ready());
+        self.decide(errand, visit, &found, brakes)
     }
 
     /// Decides a visit by what is known now, and where that does not do, after a look at the disk.
@@ -128,9 +129,9 @@ impl Desk {
         }
     }
 
-    fn decide(&self, errand: &Errand, visit: &Visit, found: &Found) -> Decision {
+    fn decide(&self, errand: &Errand, visit: &Visit, found: &Found, brakes: Brakes) -> Decision {
         let rules = self.rules.load();
-        let decision = decide(found, visit, rules.guards, |image| {
+        let decision = decide(found, visit, rules.guards, brakes, |image| {
             self.roster
                 .standing(errand, visit, image.facts.id(), self.started.elapsed())
         });
@@ -141,7 +142,7 @@ impl Desk {
     /// What would be offered, whatever the device runs; `None` when nothing is.
     #[must_use]
     pub fn offered(&self, errand: &Errand, kind: ImageKind) -> Option<Arc<Image>> {
-        match errand.find(&self.tree.glance(), kind) {
+        match errand.find(&self.tree.glance(), kind).0 {
             Found::Offered(offer) => Some(offer.image),
             Found::Nothing | Found::Withheld(_) => None,
         }

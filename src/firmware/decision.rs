@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceFamily, Image, ImageKind, Offer, RunningImage, Standing, Visit};
+use super::{Brakes, DeviceFamily, Facts, Image, ImageKind, Offer, RunningImage, Standing, Visit};
 
 /// Why an image that is there is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +36,20 @@ pub enum HoldReason {
     BadReport,
     /// Too many downloads at once.
     Busy,
+    /// An `ota.toml` on the device's way says `hold`.
+    OnHold,
+    /// An `ota.toml` on the device's way cannot be read as a policy.
+    BadPolicy,
+    /// Older than what the device runs, where `downgrade = "never"`.
+    Downgrade,
+    /// The device was flashed by hand, and the image is not newer than that.
+    ByHand,
+    /// It lacks a text of `must_contain`.
+    LacksBytes,
+    /// Its org has public keys, and it has no valid signature.
+    Unsigned,
+    /// Its signature is older than that of the image that its slot offered last.
+    OldSignature,
 }
 
 impl HoldReason {
@@ -55,7 +69,20 @@ impl HoldReason {
             Self::DoesNotStick => "does-not-stick",
             Self::BadReport => "bad-report",
             Self::Busy => "busy",
+            Self::OnHold => "on-hold",
+            Self::BadPolicy => "bad-policy",
+            Self::Downgrade => "downgrade",
+            Self::ByHand => "by-hand",
+            Self::LacksBytes => "lacks-bytes",
+            Self::Unsigned => "unsigned",
+            Self::OldSignature => "old-signature",
         }
+    }
+
+    /// A person ordered it by an `ota.toml`, whoever asks.
+    #[must_use]
+    pub const fn is_ordered(self) -> bool {
+        matches!(self, Self::OnHold | Self::BadPolicy | Self::LacksBytes)
     }
 
     /// One sentence for people.
@@ -84,6 +111,23 @@ impl HoldReason {
                 "the device's headers contradict each other, its hash cannot be one, or they tell neither what it runs nor who it is"
             }
             Self::Busy => "too many downloads at once",
+            Self::OnHold => {
+                "an ota.toml above the image or one of the device's slots says hold; `otatree which` names it"
+            }
+            Self::BadPolicy => {
+                "an ota.toml above the image or one of the device's slots is broken; `otatree check` says how"
+            }
+            Self::Downgrade => {
+                "it is older than what the device runs, and an ota.toml says downgrade = \"never\""
+            }
+            Self::ByHand => {
+                "the device was flashed by hand with what never was in this tree; the next image that is newer is given"
+            }
+            Self::LacksBytes => "it lacks a text that an ota.toml says it must contain",
+            Self::Unsigned => "its org has public keys, and it has no valid .minisig beside it",
+            Self::OldSignature => {
+                "it was signed before the image that this slot offered last; sign it again if it is meant"
+            }
         }
     }
 }
@@ -103,6 +147,17 @@ pub enum Found {
     Withheld(HoldReason),
     /// The first slot that holds a candidate offers it.
     Offered(Offer),
+}
+
+impl Found {
+    /// What is known of the image that is offered.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Offered(offer) => Some(&offer.image.facts),
+            Self::Nothing | Self::Withheld(_) => None,
+        }
+    }
 }
 
 /// The answer to a visit.
@@ -136,12 +191,13 @@ pub struct Guards {
     pub loop_limit: u32,
 }
 
-/// Decides one visit. `standing` is asked only when the answer depends on what the device was given before; `None` is a
+/// Decides one visit. `brakes` are what the policies on its way say. `standing` is asked only when the answer depends on what the device was given before; `None` is a
 /// device of which nothing can be remembered.
 pub fn decide(
     found: &Found,
     visit: &Visit,
     guards: Guards,
+    brakes: Brakes,
     standing: impl FnOnce(&Image) -> Option<Standing>,
 ) -> Decision {
     let offer = match found {
@@ -150,9 +206,10 @@ pub fn decide(
         Found::Offered(offer) => offer,
     };
     if !visit.is_updater() {
-        return match visit.takes(&offer.image.facts) {
-            true => Decision::Update(offer.image.clone()),
-            false => Decision::Held(HoldReason::WrongFamily),
+        return match (brakes.held, visit.takes(&offer.image.facts)) {
+            (Some(reason), _) => Decision::Held(reason),
+            (None, true) => Decision::Update(offer.image.clone()),
+            (None, false) => Decision::Held(HoldReason::WrongFamily),
         };
     }
     if visit.running == RunningImage::Unreadable {
@@ -164,6 +221,9 @@ pub fn decide(
     }
     if visit.runs(offer) {
         return Decision::UpToDate;
+    }
+    if let Some(reason) = brakes.held {
+        return Decision::Held(reason);
     }
     if visit.kind == ImageKind::Firmware && !visit.takes(&offer.image.facts) {
         return Decision::Held(HoldReason::WrongFamily);

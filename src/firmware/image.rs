@@ -218,6 +218,16 @@ pub struct Stamp {
     pub changed: i64,
 }
 
+impl Stamp {
+    /// That of no file.
+    pub const NONE: Self = Self {
+        inode: 0,
+        size: 0,
+        modified: 0,
+        changed: 0,
+    };
+}
+
 /// One file of the tree as it was examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {

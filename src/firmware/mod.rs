@@ -12,6 +12,7 @@
 //! | `place` | `Slot`: a slot as people name it |
 //! | `file_path` | a file of a slot, by its path in the tree |
 //! | `decision` | `decide`: what a device hears |
+//! | `policy`, `order` | `ota.toml`: what people order for folders, and who is stricter |
 //! | `standing` | the loop guard: what a node has been given before |
 
 mod decision;
@@ -21,7 +22,9 @@ mod file_path;
 pub mod forge;
 pub mod format;
 mod image;
+mod order;
 mod place;
+mod policy;
 mod slot;
 mod standing;
 mod word;
@@ -33,7 +36,9 @@ pub use file_path::FilePath;
 pub use image::{
     Defect, DefectKind, Esp32Chip, Facts, Family, Identities, Image, ImageKind, Offer, Stamp,
 };
+pub use order::{Brakes, Effective, Order, Said, Word};
 pub use place::{ParseSlotError, Slot};
+pub use policy::{ByHand, Downgrade, POLICY_FILE, Policy, PolicyError, Texts};
 pub use slot::{ANY_PROJECT, Part, SEARCH_ORDER, SlotPath};
 pub use standing::{Delivery, Record, Standing};
 pub use word::{NodeId, Org, OtaKey, ParseWordError, Project, RESERVED_ORGS};

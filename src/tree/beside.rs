@@ -1,10 +1,13 @@
-//! The small files beside an image: its note and its sums.
+//! The small files beside an image: its note and its sums; and the policy of a folder.
 
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
+
+use crate::firmware::{Order, POLICY_FILE, Policy, Stamp, Word};
 
 use super::catalog::Beside;
 use super::read;
@@ -34,28 +37,44 @@ pub(super) fn signature(image: &Path) -> Option<Box<str>> {
     Some(text.into())
 }
 
+/// The text of a small file; `None` when it is gone.
+fn read_small(path: &Path) -> Result<Option<String>, String> {
+    let unreadable = |error: io::Error| format!("it cannot be read ({error})");
+    match fs::metadata(path) {
+        Ok(meta) if meta.len() > LARGEST_BESIDE => Err(format!(
+            "it has {} bytes, too many for what it is",
+            meta.len()
+        )),
+        Ok(_) => {
+            let mut text = String::new();
+            read::open(path)
+                .and_then(|file| file.take(LARGEST_BESIDE).read_to_string(&mut text))
+                .map_err(unreadable)?;
+            Ok(Some(text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// Reads the policy of a folder.
+///
+/// # Errors
+/// What is wrong with it, in words for people.
+fn read_policy(folder: &Path) -> Result<Policy, String> {
+    match read_small(&folder.join(POLICY_FILE))? {
+        Some(text) => Policy::parse(&text).map_err(|error| error.to_string()),
+        None => Err("it vanished while it was read".to_owned()),
+    }
+}
+
 /// Reads one small file beside an image.
 ///
 /// # Errors
 /// What is wrong with it, in words for people.
 pub fn read_beside(folder: &Path, name: &str, beside: &mut Beside) -> Result<(), String> {
-    let path = folder.join(name);
-    let text = match fs::metadata(&path) {
-        Ok(meta) if meta.len() > LARGEST_BESIDE => {
-            return Err(format!(
-                "it has {} bytes, too many for what it is",
-                meta.len()
-            ));
-        }
-        Ok(_) => {
-            let mut text = String::new();
-            read::open(&path)
-                .and_then(|file| file.take(LARGEST_BESIDE).read_to_string(&mut text))
-                .map_err(|error| format!("it cannot be read ({error})"))?;
-            text
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("it cannot be read ({error})")),
+    let Some(text) = read_small(&folder.join(name))? else {
+        return Ok(());
     };
     // `md5sum` and `sha256sum` write the sum first, then the name.
     let sum = text.split_whitespace().next().unwrap_or_default();
@@ -77,4 +96,28 @@ pub fn read_beside(folder: &Path, name: &str, beside: &mut Beside) -> Result<(),
         beside.description = note.description;
     }
     Ok(())
+}
+
+/// The policy of a folder, read from a file with this stamp.
+#[must_use]
+pub fn order(folder: &Path, rel: &Path, stamp: Stamp) -> (Stamp, Arc<Order>) {
+    let word = read_policy(folder).map_or_else(|why| Word::Bad(why.into()), Word::Policy);
+    let file = rel.join(POLICY_FILE).into();
+    (stamp, Arc::new(Order { file, word }))
+}
+
+/// Reads the policy of one folder alone; `None` where there is none. What is no plain file is left to [`read::read_folder`].
+#[must_use]
+pub fn read_order(root: &read::Root, rel: &Path) -> Option<(Stamp, Arc<Order>)> {
+    let path = root.path.join(rel);
+    read::inode_within(root, &path).ok()?;
+    let meta = fs::symlink_metadata(path.join(POLICY_FILE)).ok()?;
+    if meta.is_dir() {
+        return None;
+    }
+    if meta.is_file() {
+        return Some(order(&path, rel, read::stamp(&meta)));
+    }
+    let reading = read::read_folder(root, rel).ok()?;
+    reading.order
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::firmware::{
-    Defect, Device, Facts, Found, HoldReason, ImageKind, Offer, Sha256, SlotPath, Stamp,
+    Defect, Device, Facts, Found, HoldReason, ImageKind, Offer, Order, Sha256, SlotPath, Stamp,
 };
 
 use super::problem::Problem;
@@ -87,6 +87,10 @@ pub struct Folder {
     pub filesystem: Candidate,
     /// The candidate files, as last read.
     pub files: Box<[Known]>,
+    /// What its `ota.toml` says, as far as it counts by now.
+    pub order: Option<Arc<Order>>,
+    /// What its `ota.toml` said when it was last read, and which file it was.
+    pub read_order: Option<(Stamp, Arc<Order>)>,
     /// What is wrong with what was read here.
     pub read_problems: Arc<[Problem]>,
     /// What is wrong here, all of it.
@@ -124,6 +128,8 @@ pub struct Catalog {
     root: Arc<Folder>,
     /// Every folder was read at least once.
     pub complete: bool,
+    /// Some folder has a policy.
+    pub governed: bool,
 }
 
 /// One of the seven slots as a search saw it.
@@ -153,6 +159,10 @@ impl<'a> Tried<'a> {
 }
 
 impl Catalog {
+    pub(super) const fn root(&self) -> &Arc<Folder> {
+        &self.root
+    }
+
     /// The folder at this path below the root.
     pub fn folder<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Option<&Arc<Folder>> {
         words

@@ -74,7 +74,7 @@ pub(super) fn place(
 fn rivals<'a>(folder: &'a Folder, kind: ImageKind, name: &str) -> impl Iterator<Item = &'a Known> {
     let rank = match names::role(name) {
         names::Role::Candidate(_, rank) => rank,
-        names::Role::Note | names::Role::Sum | names::Role::Other => u8::MAX,
+        names::Role::Note | names::Role::Sum | names::Role::Policy | names::Role::Other => u8::MAX,
     };
     let files = folder.files.iter();
     files.filter(move |file| file.kind == kind && file.rank <= rank && *file.name != *name)

@@ -4,7 +4,7 @@
 //! Order of work: what a device waits for, then what changed, then the sweep, a slice at a time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
-use crate::firmware::ImageKind;
+use crate::firmware::{ImageKind, Order};
 use crate::health::Board;
 
 use super::Settings;
@@ -93,6 +93,8 @@ pub(super) struct Keeper {
     pub board: Arc<Board>,
     pub restless: HashMap<PathBuf, Restless>,
     pub links: Links,
+    /// The policies that count, by their folders.
+    pub orders: BTreeMap<PathBuf, Arc<Order>>,
     pub changed: bool,
     pub problems: usize,
     /// The root is gone or empty, and that was said.
@@ -142,6 +144,7 @@ impl Keeper {
             board,
             restless: HashMap::new(),
             links: Links::default(),
+            orders: BTreeMap::new(),
             changed: false,
             problems: 0,
             lost: false,
@@ -222,6 +225,9 @@ impl Keeper {
             Message::Look(_, done) if done.is_closed() => {}
             Message::Look(slots, done) => {
                 self.urgent = true;
+                if !self.catalog.complete {
+                    self.look_at_orders(&slots);
+                }
                 for slot in &slots {
                     self.look(slot);
                 }

@@ -101,6 +101,7 @@ impl Keeper {
             files,
             folders,
             linked,
+            order,
             problems,
             drafts,
         } = reading;
@@ -115,12 +116,14 @@ impl Keeper {
                     == (&old.name, old.stamp, &old.beside, old.renamed)
             });
         // What comes back after it was gone has to be quiet like anything that changed.
-        if !same && (!first || self.restless.contains_key(rel)) {
+        let same_order = before.read_order == order;
+        if !(same && same_order) && (!first || self.restless.contains_key(rel)) {
             self.touch(rel);
         }
         let read_problems: Arc<[Problem]> = problems.into();
         if first
             || !same
+            || !same_order
             || before.unread
             || before.watched != watched
             || before.inode != inode
@@ -133,8 +136,12 @@ impl Keeper {
                 folder.unread = false;
                 folder.files = files;
                 folder.read_problems = read_problems;
+                folder.read_order = order;
             });
             self.changed = true;
+        }
+        if first {
+            self.hold_fresh(rel);
         }
         self.judge(rel);
     }
@@ -230,6 +237,7 @@ impl Keeper {
                 folder.unread = false;
                 folder.files = Box::default();
                 folder.read_problems = Arc::default();
+                folder.read_order = None;
             });
             self.changed = true;
         }
@@ -254,7 +262,9 @@ impl Keeper {
             let absent = KINDS
                 .iter()
                 .all(|kind| *folder.candidate(*kind) == Candidate::Absent);
-            if folder.inode != 0 || folder.unread || !absent || !folder.children.is_empty() {
+            let governs = folder.order.is_some();
+            let stays = folder.inode != 0 || folder.unread || !folder.children.is_empty();
+            if stays || governs || !absent {
                 return;
             }
             self.catalog.remove(&rel);

@@ -10,6 +10,7 @@
 //! | `keeper` | the one thread that changes the picture: what it knows, and the order of its work |
 //! | `ears`, `sweep`, `ground` | why it looks: notifications; now and then; the root itself changed |
 //! | `look`, `ruling` | how it looks at one folder, and what follows from that |
+//! | `govern`, `orders` | when an `ota.toml` counts, and what all on a device's way say (pure) |
 //! | `hasher`, `digests` | examining files, and not doing it twice |
 //! | `watch` | the kernel's notifications |
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
@@ -30,6 +31,7 @@ mod ears;
 mod exchange;
 mod folders;
 mod give;
+mod govern;
 mod ground;
 mod hands;
 mod hasher;
@@ -41,6 +43,7 @@ mod look;
 mod names;
 mod order;
 mod ordered;
+mod orders;
 mod problem;
 mod publish;
 mod read;
@@ -70,6 +73,7 @@ pub use judge::Patience;
 pub use order::{
     Announced, Back, Expect, Notes, Promotion, PublishError, Published, Removed, Rules, Version,
 };
+pub use orders::Orders;
 pub use problem::Problem;
 pub use publish::Publishing;
 pub use slots::SlotView;
@@ -224,13 +228,13 @@ impl Tree {
     }
 
     /// Searches again and again, until the search ends at something other than an image that is still being examined.
-    pub async fn search(&self, find: impl Fn(&Catalog) -> Found) -> Found {
+    pub async fn search<T>(&self, find: impl Fn(&Catalog) -> (Found, T)) -> (Found, T) {
         let mut changes = self.generation.clone();
         loop {
             changes.mark_unchanged();
-            let found = find(&self.glance());
+            let (found, more) = find(&self.glance());
             if found != Found::Withheld(HoldReason::NotReady) || changes.changed().await.is_err() {
-                return found;
+                return (found, more);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a file name means in a slot. Pure.
 
-use crate::firmware::ImageKind;
+use crate::firmware::{ImageKind, POLICY_FILE};
 
 /// Build products that must never be given to a device as an app.
 const NEVER: [&str; 7] = [
@@ -22,6 +22,8 @@ pub enum Role {
     Note,
     /// `<image>.md5` or `<image>.sha256`: what the image's sum has to be.
     Sum,
+    /// `ota.toml`: what is ordered for the folder and all below.
+    Policy,
     /// Nothing to do with devices.
     Other,
 }
@@ -40,6 +42,9 @@ pub fn is_invisible(name: &str) -> bool {
 /// The role of a visible file.
 #[must_use]
 pub fn role(name: &str) -> Role {
+    if name == POLICY_FILE {
+        return Role::Policy;
+    }
     if let Some(end) = [".toml", ".md5", ".sha256"]
         .into_iter()
         .find(|end| name.ends_with(end))
@@ -99,6 +104,7 @@ mod tests {
             ("blink.spiffs.bin", Role::Candidate(Filesystem, 1)),
             ("firmware.bin.toml", Role::Note),
             ("firmware.bin.md5", Role::Sum),
+            ("ota.toml", Role::Policy),
             ("firmware.elf", Role::Other),
             ("bootloader.bin", Role::Other),
             ("blink.ino.bootloader.bin", Role::Other),

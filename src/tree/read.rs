@@ -12,9 +12,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
 use crate::disk;
-use crate::firmware::{ANY_PROJECT, ImageKind, NodeId, Org, Stamp};
+use crate::firmware::{ANY_PROJECT, ImageKind, NodeId, Order, Org, POLICY_FILE, Stamp, Word};
 
-use super::beside::read_beside;
+use super::beside::{order, read_beside};
 use super::catalog::Beside;
 use super::names::{self, Role};
 use super::problem::Problem;
@@ -73,6 +73,8 @@ pub struct Reading {
     pub files: Vec<Seen>,
     /// Folders to read next, with their inodes.
     pub folders: Vec<(Box<str>, u64)>,
+    /// `ota.toml`, and which file it is.
+    pub order: Option<(Stamp, Arc<Order>)>,
     /// The folders of files that links here point to, in the tree.
     pub linked: BTreeSet<PathBuf>,
     /// What is wrong here.
@@ -134,7 +136,7 @@ pub fn behind_link(root: &Root, rel: &Path) -> Option<PathBuf> {
 
 /// SECURITY: a folder is read only when it lies below the root with all links followed, whoever asked for it: a folder
 /// may have become a link since it was last seen. Gives its inode.
-fn inode_within(root: &Root, path: &Path) -> Result<u64, ReadError> {
+pub(super) fn inode_within(root: &Root, path: &Path) -> Result<u64, ReadError> {
     let missing = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Gone,
         _ => ReadError::Failed(error),
@@ -282,6 +284,10 @@ impl Reader<'_> {
                 });
             }
             Role::Note | Role::Sum => self.small.push(name.into()),
+            Role::Policy => {
+                let folder = self.root.path.join(self.rel);
+                self.reading.order = Some(order(&folder, self.rel, stamp(meta)));
+            }
             Role::Other => {}
         }
     }
@@ -343,7 +349,19 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// A policy that is a link out of the tree, or no file at all, is there and cannot be read: it holds.
+    fn order_that_cannot_be_followed(&mut self) {
+        let file = self.rel.join(POLICY_FILE);
+        let problems = &mut self.reading.problems;
+        if let Some(at) = problems.iter().position(|problem| *problem.path == *file) {
+            let word = Word::Bad(problems.remove(at).what);
+            let file = file.into();
+            self.reading.order = Some((Stamp::NONE, Arc::new(Order { file, word })));
+        }
+    }
+
     fn finish(mut self, path: &Path) -> Reading {
+        self.order_that_cannot_be_followed();
         self.reading.files.sort_by(|a, b| a.name.cmp(&b.name));
         self.reading.folders.sort();
         let small = std::mem::take(&mut self.small);

@@ -9,6 +9,7 @@ use crate::firmware::{HoldReason, ImageKind, Offer};
 
 use super::catalog::{Candidate, Folder, Known};
 use super::digests::Choice;
+use super::govern;
 use super::hasher::{self, Examined, Job};
 use super::judge::{self, Before, Sight, Verdict, judge};
 use super::keeper::{KINDS, Keeper, place};
@@ -73,9 +74,12 @@ impl Keeper {
         let Some(folder) = self.catalog.at(rel).cloned() else {
             return;
         };
+        let mut wake = self.govern(rel, &folder);
+        let Some(folder) = self.catalog.at(rel).cloned() else {
+            return;
+        };
         let calm_for = self.calm_for(rel, &folder);
-        let mut problems = Vec::new();
-        let mut wake: Option<Duration> = None;
+        let mut problems: Vec<Problem> = govern::problem(&folder).into_iter().collect();
         for kind in KINDS {
             let verdict = match self.ordered(rel, &folder, kind) {
                 Some(verdict) => verdict,

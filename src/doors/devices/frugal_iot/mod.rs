@@ -115,6 +115,8 @@ impl Door {
             match desk.check_in_or_wait(&errand, &visit).await {
                 // The tree is not read far enough: what it offers now may be the less specific image.
                 Decision::Held(HoldReason::NotReady) => sum(None, part),
+                // Who asks for a sum first would fetch the image in vain.
+                Decision::Held(reason) if reason.is_ordered() => sum(None, part),
                 _ => sum(desk.offered(&errand, visit.kind), part),
             }
         }))
