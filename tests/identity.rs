@@ -32,10 +32,10 @@ fn an_esp8266_image_is_the_same_in_every_flash_mode() {
     let house = House::new();
     let image = image8266(1);
     house.offer(&image);
+    assert_eq!(house.hears(&esp8266(&md5(&in_mode(&image, 4)))), update());
     for mode in 0..4 {
         is_known(&house, &in_mode(&image, mode));
     }
-    assert_eq!(house.hears(&esp8266(&md5(&in_mode(&image, 4)))), update());
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn a_compressed_image_is_the_same_as_what_it_inflates_to() {
     let house = House::new();
     let image = image8266(1);
     house.offer(&gzipped(&image));
+    assert_eq!(house.hears(&esp8266(&other_md5(0))), update());
     for mode in 0..4 {
         is_known(&house, &in_mode(&image, mode));
     }
-    assert_eq!(house.hears(&esp8266(&other_md5(0))), update());
 }
 
 #[test]
@@ -85,6 +85,7 @@ fn a_secure_boot_image_is_the_same_with_and_without_its_signature() {
     let file = secure_boot_signed(&image);
     house.offer(&file);
     let (wrong_md5, wrong_sha) = (other_md5(0), Sha256::of(b"x").to_string());
+    assert_eq!(house.hears(&esp32(&wrong_md5, &wrong_sha)), update());
     for (sum, digest) in [
         (md5(&file), &wrong_sha),
         (md5(&image), &wrong_sha),
@@ -93,7 +94,6 @@ fn a_secure_boot_image_is_the_same_with_and_without_its_signature() {
         let heard = house.hears(&esp32(&sum, digest));
         assert_eq!(heard, hears_304("up-to-date"));
     }
-    assert_eq!(house.hears(&esp32(&wrong_md5, &wrong_sha)), update());
 }
 
 #[test]

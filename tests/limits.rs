@@ -159,7 +159,8 @@ fn too_many_downloads_at_once_are_held() {
     let part = house.get(&path(NODE), &range);
     assert_eq!((part.status, part.decision()), (304, "held busy"));
     let runs = otatree::firmware::Md5::of(&image.build()).to_string();
-    let same = house.request("GET", &path(NODE), "HTTP/1.0", &esp8266(&runs));
+    let other = path("dev/lotus/other/sht30_d1_mini");
+    let same = house.request("GET", &other, "HTTP/1.0", &esp8266(&runs));
     assert_eq!(
         same.decision(),
         "up-to-date",

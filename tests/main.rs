@@ -25,6 +25,7 @@ mod mounts;
 mod nginx;
 mod permissions;
 mod policy;
+mod policy_guards;
 mod poll;
 mod program;
 mod proxy;

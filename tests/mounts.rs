@@ -42,6 +42,11 @@ fn seeded() -> Place {
     let place = Place::new("[guards]\nloop = 0\n");
     fs::create_dir_all(place.path("seed/dev/key")).unwrap();
     fs::write(place.path("seed/dev/key/firmware.bin"), image8266(1)).unwrap();
+    // And it reports now an image, now none of this tree.
+    for root in ["seed", "ota"] {
+        let file = place.path(root).join("ota.toml");
+        fs::write(file, "by_hand = \"update\"").unwrap();
+    }
     place
 }
 

@@ -58,7 +58,7 @@ fn an_esp32_is_known_by_either_hash() {
     assert_eq!(house.poll32("dev/p/n/key", &md5, &other_sha).status, 304);
     assert_eq!(house.poll32("dev/p/n/key", &other_md5, &footer).status, 304);
     assert_eq!(
-        house.poll32("dev/p/n/key", &other_md5, &other_sha).status,
+        house.poll32("dev/p/n2/key", &other_md5, &other_sha).status,
         200
     );
 }

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::firmware::{
-    Brakes, Decision, Delivery, Found, Guards, HoldReason, Image, ImageKind, Visit, decide,
+    Brakes, Decision, Delivery, Found, Guards, HoldReason, Image, ImageKind, Standing, Visit,
+    decide,
 };
 use crate::tree::Tree;
 
@@ -131,12 +132,29 @@ impl Desk {
 
     fn decide(&self, errand: &Errand, visit: &Visit, found: &Found, brakes: Brakes) -> Decision {
         let rules = self.rules.load();
+        let flashed = self.flashed_by_hand(errand, visit);
         let decision = decide(found, visit, rules.guards, brakes, |image| {
-            self.roster
-                .standing(errand, visit, image.facts.id(), self.started.elapsed())
+            let id = image.facts.id();
+            let now = self.started.elapsed();
+            let standing = self.roster.standing(errand, visit, id, now)?;
+            let seen = self.tree.seen();
+            let by_hand = flashed.is_some_and(|at| seen.since(id).is_none_or(|since| since <= at));
+            Some(Standing {
+                by_hand,
+                ..standing
+            })
         });
         self.talk.decided(errand, visit, &decision);
         decision
+    }
+
+    /// Since when a node has run what never was in this tree, after it ran what was: a person flashed it.
+    fn flashed_by_hand(&self, errand: &Errand, visit: &Visit) -> Option<Instant> {
+        if visit.kind != ImageKind::Firmware {
+            return None;
+        }
+        let is_ours = self.tree.seen().is_known(&visit.running)?;
+        self.roster.hears(errand, visit, is_ours)
     }
 
     /// What would be offered, whatever the device runs; `None` when nothing is.

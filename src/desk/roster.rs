@@ -3,11 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 
-use crate::firmware::{Delivery, NodeId, Org, Record, Sha256, Standing, Visit};
+use crate::firmware::{
+    Delivery, ImageKind, NodeId, Org, Record, RunningImage, Sha256, Standing, Visit,
+};
 
 use super::Errand;
 
@@ -52,10 +54,40 @@ impl<K: Clone + Eq + Hash, V: Default> Bounded<K, V> {
     }
 }
 
+/// What is remembered of a node to tell whether a person flashed it.
+#[derive(Debug, Default)]
+struct Hand {
+    /// It reported an image of this tree, and has taken none in full since.
+    reported_ours: bool,
+    /// Since when it has reported what never was in this tree, and what.
+    strange: Option<(RunningImage, Instant)>,
+}
+
+impl Hand {
+    fn hears(&mut self, running: &RunningImage, is_ours: bool, now: Instant) -> Option<Instant> {
+        if is_ours {
+            self.reported_ours = true;
+            self.strange = None;
+        }
+        if is_ours || !self.reported_ours {
+            return None;
+        }
+        if self
+            .strange
+            .as_ref()
+            .is_none_or(|(known, _)| known != running)
+        {
+            self.strange = Some((running.clone(), now));
+        }
+        self.strange.as_ref().map(|(_, since)| *since)
+    }
+}
+
 /// The memory.
 #[derive(Default)]
 pub struct Roster {
     records: Mutex<Bounded<Who, Record>>,
+    hands: Mutex<Bounded<(Org, NodeId), Hand>>,
     begun: Mutex<Bounded<Box<str>, Option<Sha256>>>,
 }
 
@@ -91,8 +123,30 @@ impl Roster {
         }))
     }
 
-    /// A device took an image in full.
+    /// A device says what it runs: ours, or what never was in this tree. Gives since when a node that once ran ours has
+    /// run something else that we did not give it: a person flashed it.
+    pub fn hears(&self, errand: &Errand, visit: &Visit, is_ours: bool) -> Option<Instant> {
+        let Errand::Device(device) = errand else {
+            return None;
+        };
+        let node = (device.org.clone(), device.node.clone());
+        let mut hands = lock(&self.hands);
+        // A node that never ran ours is a new one, of which nothing need be remembered.
+        if !is_ours && !hands.map.contains_key(&node) {
+            return None;
+        }
+        let hand = hands.entry(node);
+        hand.hears(&visit.running, is_ours, Instant::now())
+    }
+
+    /// A device took an image in full. Whatever it reports next may come of that.
     pub fn delivered(&self, errand: &Errand, visit: &Visit, delivery: Delivery) {
+        if let (Errand::Device(device), ImageKind::Firmware) = (errand, delivery.kind) {
+            let node = (device.org.clone(), device.node.clone());
+            if let Some(hand) = lock(&self.hands).map.get_mut(&node) {
+                *hand = Hand::default();
+            }
+        }
         if let Some(who) = who(errand, visit) {
             lock(&self.records).entry(who).add(delivery);
         }

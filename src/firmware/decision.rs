@@ -228,6 +228,9 @@ pub fn decide(
     if visit.kind == ImageKind::Firmware && !visit.takes(&offer.image.facts) {
         return Decision::Held(HoldReason::WrongFamily);
     }
+    if brakes.no_downgrade && !offer.image.ordered && is_downgrade(&offer.image, visit) {
+        return Decision::Held(HoldReason::Downgrade);
+    }
     let Some(image) = fitting(offer, visit) else {
         return Decision::Held(HoldReason::DoesNotFit);
     };
@@ -241,10 +244,24 @@ pub fn decide(
     if standing.latest && reports_nothing_of(visit) {
         return Decision::UpToDate;
     }
+    if standing.by_hand && !brakes.updates_by_hand {
+        return Decision::Held(HoldReason::ByHand);
+    }
     if standing.does_not_stick(guards.loop_limit) {
         return Decision::Held(HoldReason::DoesNotStick);
     }
     Decision::Update(image.clone())
+}
+
+/// The image is older than what the device says it runs. Only versions of the form that has an order can be compared.
+fn is_downgrade(image: &Image, visit: &Visit) -> bool {
+    let version = |text: Option<&str>| semver::Version::parse(text?).ok();
+    let running = version(visit.version.as_deref());
+    match (version(image.facts.version.as_deref()), running) {
+        // What stands behind `+` has no order.
+        (Some(offered), Some(running)) => offered.cmp_precedence(&running).is_lt(),
+        (None, _) | (_, None) => false,
+    }
 }
 
 /// What the device reports cannot tell whether it runs such an image, so one complete download has to do.

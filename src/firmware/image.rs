@@ -241,6 +241,8 @@ pub struct Image {
     pub stamp: Stamp,
     /// What people wrote about it in `<image>.toml`; `None` where there is none.
     pub note: Option<Box<str>>,
+    /// A person has ordered this very image for its slot, so no rule about its age holds it.
+    pub ordered: bool,
 }
 
 /// What a slot offers of one kind: an image and, for ESP8266 nodes that are short of space, its compressed twin.

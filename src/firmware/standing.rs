@@ -33,6 +33,8 @@ pub struct Standing {
     pub this_week: u32,
     /// The image is the last one of its kind that the device took in full.
     pub latest: bool,
+    /// The device was flashed by hand with what never was in this tree, and the image is not newer than that.
+    pub by_hand: bool,
 }
 
 impl Standing {

@@ -60,6 +60,7 @@ fn by_name(path: &Path, folder: &Folder, file: &Known) -> Found {
                 candidate,
                 before: None,
                 rivals: &[],
+                ordered: None,
                 calm_for: NOW,
                 gone_for: NOW,
             };

@@ -275,6 +275,7 @@ mod tests {
                     facts: Arc::new(format::examine(&bytes, ImageKind::Firmware).unwrap()),
                     stamp: read::stamp(&meta),
                     note: None,
+                    ordered: false,
                 })
             })
             .collect();

@@ -31,6 +31,7 @@ fn offer(path: &str) -> Offer {
             changed: 0,
         },
         note: None,
+        ordered: false,
     };
     Offer {
         image: Arc::new(image),

@@ -35,6 +35,14 @@ enum Line {
     Sound(PathBuf, ImageKind, Stamp, Facts),
     Defective(PathBuf, ImageKind, Stamp, Defect),
     Choice(PathBuf, ImageKind, Choice),
+    Age(PathBuf, ImageKind, Age),
+}
+
+/// What a slot remembers for the rules about the age of its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Age {
+    /// The image that a person ordered, whatever its age.
+    pub ordered: Option<Sha256>,
 }
 
 /// What a slot with several files had chosen.
@@ -66,6 +74,7 @@ pub struct Digests {
     /// From the last run, until every folder was read once.
     old: HashMap<PathBuf, (ImageKind, Stamp, Outcome)>,
     choices: HashMap<(PathBuf, ImageKind), Choice>,
+    ages: HashMap<(PathBuf, ImageKind), Age>,
     /// The file says what is known and nothing else, so it need not be written anew.
     exact: bool,
     /// It could not be written, and that is on the board.
@@ -82,6 +91,7 @@ impl Digests {
             file: None,
             old: HashMap::new(),
             choices: HashMap::new(),
+            ages: HashMap::new(),
             exact: false,
             failed: false,
             board,
@@ -100,6 +110,10 @@ impl Digests {
         digests
     }
 
+    fn entries(&self) -> usize {
+        self.old.len() + self.choices.len() + self.ages.len()
+    }
+
     fn read(&mut self) -> io::Result<usize> {
         let mut reader = BufReader::with_capacity(1 << 18, File::open(&self.path)?);
         let mut line = Vec::new();
@@ -115,7 +129,7 @@ impl Digests {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
                 // Fewer entries than lines: some are there twice.
-                self.exact = current && self.old.len() + self.choices.len() == lines;
+                self.exact = current && self.entries() == lines;
                 return Ok(broken);
             }
             // A last line without its end is none: what is appended would be joined to it.
@@ -132,6 +146,9 @@ impl Digests {
                 }
                 Ok(Line::Choice(path, kind, choice)) => {
                     self.choices.insert((path, kind), choice);
+                }
+                Ok(Line::Age(path, kind, age)) => {
+                    self.ages.insert((path, kind), age);
                 }
                 Err(_) => broken += 1,
             }
@@ -161,6 +178,24 @@ impl Digests {
     pub fn choose(&mut self, slot: &Path, kind: ImageKind, choice: Choice) {
         self.append(&Line::Choice(slot.to_owned(), kind, choice.clone()));
         self.choices.insert((slot.to_owned(), kind), choice);
+    }
+
+    /// What a slot remembers of the age of its images.
+    #[must_use]
+    pub fn age(&self, slot: &Path, kind: ImageKind) -> Age {
+        if self.ages.is_empty() {
+            return Age::default();
+        }
+        let age = self.ages.get(&(slot.to_owned(), kind));
+        age.copied().unwrap_or_default()
+    }
+
+    /// Notes it anew.
+    pub fn set_age(&mut self, slot: &Path, kind: ImageKind, age: Age) {
+        if self.age(slot, kind) != age {
+            self.append(&Line::Age(slot.to_owned(), kind, age));
+            self.ages.insert((slot.to_owned(), kind), age);
+        }
     }
 
     /// Notes what a file was found to be. Racy and unreadable files are not for the cache.
@@ -273,6 +308,10 @@ impl Digests {
                     &Line::Choice(slot.clone(), *kind, choice.clone()),
                 )?;
             }
+        }
+        // These outlive their folder: what was removed and comes back is no younger.
+        for ((slot, kind), age) in &self.ages {
+            write_line(&mut file, &Line::Age(slot.clone(), *kind, *age))?;
         }
         file.flush()
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::firmware::{DefectKind, Facts, HoldReason, Image, Offer};
+use crate::firmware::{DefectKind, Facts, HoldReason, Image, Offer, Sha256};
 
 use super::catalog::{Beside, Candidate, Known, Outcome};
 use super::judge::{Patience, Sight, Verdict, withheld};
@@ -69,12 +69,12 @@ fn offered(sight: &Sight<'_>, chosen: &Known, facts: &Arc<Facts>) -> Offer {
         Outcome::Sound(packed)
             if packed.inflated_size.is_some() && packed.identities.md5.contains(&facts.md5) =>
         {
-            Some(Arc::new(image(sight.path, twin, packed)))
+            Some(Arc::new(image(sight.path, twin, packed, sight.ordered)))
         }
         _ => None,
     });
     let new = Offer {
-        image: Arc::new(image(sight.path, chosen, facts)),
+        image: Arc::new(image(sight.path, chosen, facts, sight.ordered)),
         compressed,
     };
     match sight.candidate {
@@ -84,8 +84,10 @@ fn offered(sight: &Sight<'_>, chosen: &Known, facts: &Arc<Facts>) -> Offer {
     }
 }
 
-/// A file as devices and people are told of it, with what lies beside it.
-pub fn image(folder: &Path, file: &Known, facts: &Arc<Facts>) -> Image {
+/// A file as devices and people are told of it, with what lies beside it. `ordered`: the image that a person ordered for
+/// the slot.
+pub fn image(folder: &Path, file: &Known, facts: &Arc<Facts>, ordered: Option<Sha256>) -> Image {
+    let ordered = ordered == Some(facts.id());
     let beside = file.beside.as_deref();
     let told = beside.filter(|beside| beside.title.is_some() || beside.version.is_some());
     let facts = match told {
@@ -102,5 +104,6 @@ pub fn image(folder: &Path, file: &Known, facts: &Arc<Facts>) -> Image {
         facts,
         stamp: file.stamp,
         note: beside.and_then(|beside| beside.description.clone()),
+        ordered,
     }
 }

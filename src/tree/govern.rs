@@ -164,6 +164,7 @@ mod tests {
         let mut keeper = Keeper::new(
             settings,
             Hasher::start(1 << 20, |_| {}).unwrap(),
+            Arc::default(),
             Arc::new(Board::new()),
             mpsc::channel().0,
             Arc::downgrade(&published),

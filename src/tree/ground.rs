@@ -135,6 +135,7 @@ mod tests {
         let mut keeper = Keeper::new(
             settings(dir),
             Hasher::start(1 << 20, |_| {}).unwrap(),
+            Arc::default(),
             board.clone(),
             mpsc::channel().0,
             Arc::downgrade(&published),

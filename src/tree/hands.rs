@@ -324,5 +324,5 @@ pub(super) fn sound(root: &Root, rel: &Path, file: &Known) -> io::Result<Option<
             .and_then(|bytes| format::examine(&bytes, file.kind).ok())
             .map(Arc::new),
     };
-    Ok(facts.map(|facts| give::image(rel, file, &facts)))
+    Ok(facts.map(|facts| give::image(rel, file, &facts, None)))
 }

@@ -57,6 +57,8 @@ pub struct Sight<'a> {
     pub before: Option<&'a Before>,
     /// Ids that took part in earlier choices.
     pub rivals: &'a [Sha256],
+    /// The image that a person ordered for the slot.
+    pub ordered: Option<Sha256>,
     /// Since the last change of the folder.
     pub calm_for: Duration,
     /// Since the chosen file was found missing.

@@ -89,6 +89,7 @@ impl Slot {
                 files: &self.files,
                 candidate: &self.candidate,
                 before: self.before.as_ref(),
+                ordered: None,
                 rivals: &self.rivals,
                 calm_for,
                 gone_for,

@@ -13,17 +13,18 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
-use crate::firmware::{ImageKind, Order};
+use crate::firmware::{ImageKind, Order, Sha256};
 use crate::health::Board;
 
 use super::Settings;
 use super::catalog::Catalog;
-use super::digests::Digests;
+use super::digests::{Age, Digests};
 use super::hasher::{Examined, Hasher};
 use super::judge::Before;
 use super::links::Links;
 use super::ordered::Done;
 use super::read::Root;
+use super::seen::Seen;
 use super::watch::Watches;
 
 /// Folders looked at before messages are heard again: on a cold disk each takes a millisecond, and a device may wait.
@@ -45,6 +46,8 @@ pub enum Message {
     Look(Vec<PathBuf>, oneshot::Sender<bool>),
     /// A file was not the one that the catalogue knows.
     Hint(PathBuf),
+    /// A person orders an image for a slot, whatever its age.
+    Order(PathBuf, ImageKind, Sha256),
     /// Look at everything again.
     Sweep,
     /// Somebody wants to change the tree and asks for its root; `None` when it is not there.
@@ -90,6 +93,7 @@ pub(super) struct Keeper {
     pub watches: Option<Watches>,
     pub hasher: Hasher,
     pub digests: Digests,
+    pub seen: Arc<Seen>,
     pub board: Arc<Board>,
     pub restless: HashMap<PathBuf, Restless>,
     pub links: Links,
@@ -128,6 +132,7 @@ impl Keeper {
     pub(super) fn new(
         settings: Settings,
         hasher: Hasher,
+        seen: Arc<Seen>,
         board: Arc<Board>,
         to_self: Sender<Message>,
         published: Weak<ArcSwap<Catalog>>,
@@ -141,6 +146,7 @@ impl Keeper {
             catalog: Catalog::default(),
             watches: None,
             hasher,
+            seen,
             board,
             restless: HashMap::new(),
             links: Links::default(),
@@ -239,6 +245,12 @@ impl Keeper {
             Message::Hint(folder) => {
                 self.touch(&folder);
                 self.enqueue(&folder);
+            }
+            Message::Order(slot, kind, id) => {
+                let ordered = Some(id);
+                self.digests.set_age(&slot, kind, Age { ordered });
+                self.judge(&slot);
+                self.publish(true);
             }
             Message::Sweep => self.sweep_all(),
             // Who does not wait for an answer any more is gone.

@@ -205,6 +205,11 @@ impl Keeper {
                     Some(old) => (old.outcome.clone(), old.racy),
                     None => self.found_out(rel, &name, kind, stamp),
                 };
+                if old.is_none()
+                    && let Outcome::Sound(facts) = &outcome
+                {
+                    self.seen.add(facts);
+                }
                 let renamed = renamed.contains(&name) || old.is_some_and(|old| old.renamed);
                 Known {
                     name,

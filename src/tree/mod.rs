@@ -12,6 +12,7 @@
 //! | `look`, `ruling` | how it looks at one folder, and what follows from that |
 //! | `govern`, `orders` | when an `ota.toml` counts, and what all on a device's way say (pure) |
 //! | `hasher`, `digests` | examining files, and not doing it twice |
+//! | `seen` | what was in this tree, and since when |
 //! | `watch` | the kernel's notifications |
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
 //! | `links` | who sees a folder through a link (pure) |
@@ -48,6 +49,7 @@ mod problem;
 mod publish;
 mod read;
 mod ruling;
+mod seen;
 mod shelf;
 mod slots;
 mod sweep;
@@ -64,7 +66,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch as generation};
 
-use crate::firmware::{Found, HoldReason, Image};
+use crate::firmware::{Found, HoldReason, Image, ImageKind, Sha256};
 use crate::health::Board;
 
 pub use bytes::{Content, OpenError};
@@ -76,6 +78,7 @@ pub use order::{
 pub use orders::Orders;
 pub use problem::Problem;
 pub use publish::Publishing;
+pub use seen::Seen;
 pub use slots::SlotView;
 
 use hands::Hands;
@@ -127,6 +130,7 @@ pub struct Tree {
     kept: Arc<kept::Kept>,
     examined: Arc<AtomicU64>,
     hands: Arc<Hands>,
+    seen: Arc<Seen>,
 }
 
 impl Tree {
@@ -152,13 +156,18 @@ impl Tree {
             kept.clone(),
             settings.largest_image,
         ));
+        let seen = Arc::new(Seen::default());
+        let known = seen.clone();
         let (published, to_self, board) =
             (Arc::downgrade(&catalog), messages.clone(), board.clone());
         thread::Builder::new()
             .name("tree".to_owned())
             .spawn(move || {
                 let _fault = Fault(board.clone());
-                Keeper::new(settings, hasher, board, to_self, published, generation).run(&inbox);
+                Keeper::new(
+                    settings, hasher, known, board, to_self, published, generation,
+                )
+                .run(&inbox);
             })?;
         Ok(Self {
             catalog,
@@ -168,6 +177,7 @@ impl Tree {
             kept,
             examined,
             hands,
+            seen,
         })
     }
 
@@ -249,6 +259,22 @@ impl Tree {
     #[must_use]
     pub fn examined(&self) -> u64 {
         self.examined.load(Ordering::Relaxed)
+    }
+
+    /// What was in this tree since the start.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// A person orders this image for a slot, so it is given although it is older than what was given before: neither
+    /// `downgrade` nor the time of its signature holds it. For rollbacks; the slot is a folder relative to the root. It
+    /// is remembered over restarts, until another image is ordered.
+    pub fn order(&self, slot: &Path, kind: ImageKind, id: Sha256) {
+        // An error means that the server ends.
+        let _ = self
+            .messages
+            .send(Message::Order(slot.to_owned(), kind, id));
     }
 
     /// Asks for a look at everything.

@@ -122,6 +122,7 @@ impl Keeper {
             rivals: &[],
             calm_for: Duration::ZERO,
             gone_for: Duration::ZERO,
+            ordered: self.digests.age(rel, kind).ordered,
         };
         Some(Verdict {
             chosen: true,

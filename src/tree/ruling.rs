@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::firmware::{HoldReason, ImageKind, Offer};
 
-use super::catalog::{Candidate, Folder, Known};
+use super::catalog::{Candidate, Folder, Known, Outcome};
 use super::digests::Choice;
 use super::govern;
 use super::hasher::{self, Examined, Job};
@@ -50,6 +50,9 @@ impl Keeper {
         });
         self.changed = true;
         self.digests.add(&job.rel, &file);
+        if let Outcome::Sound(facts) = &file.outcome {
+            self.seen.add(facts);
+        }
         self.judge(rel);
     }
 
@@ -142,6 +145,7 @@ impl Keeper {
             candidate: folder.candidate(kind),
             before: before.as_ref(),
             rivals: choice.map_or(&[], |choice| &choice.rivals),
+            ordered: self.digests.age(rel, kind).ordered,
             calm_for,
             gone_for,
         };
