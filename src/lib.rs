@@ -9,7 +9,7 @@
 //!  roof       main.rs, cli/                    the program: sees all rooms, is seen by none
 //!  2nd floor  server        doors              sockets and TLS · one folder a protocol
 //!  stairs     http                             requests, replies, ranges: knows nothing of firmware
-//!  counter    desk                             the one thing that a door for devices talks to
+//!  counters   desk          office             all that doors for devices talk to · all that doors for people talk to
 //!  1st floor  tree          people             the images on disk: read, judged, followed · users, tokens, audit log
 //!  ground     firmware  health  disk           words and decisions · status board · whole files
 //!             config    store                  config.toml · the database
@@ -52,6 +52,7 @@
 //! | a table of the database | a new step in `store/`, never an old one |
 //! | who may do what | `people/actor.rs` |
 //! | a command | `cli/<command>.rs` |
+//! | a call of the API | `doors/people/api/`, and the office that does it |
 //!
 //! A new protocol is one folder under `doors/devices/`, one line in [`doors::open`], one section of `config.toml`, one
 //! client in the tests and one row in the README.
@@ -63,6 +64,7 @@ pub mod doors;
 pub mod firmware;
 pub mod health;
 pub mod http;
+pub mod office;
 pub mod people;
 pub mod server;
 pub mod store;

@@ -11,11 +11,15 @@ use std::time::{Duration, Instant, SystemTime};
 use otatree::config::Config;
 use otatree::desk::{Desk, Rules};
 use otatree::doors;
+use otatree::doors::people::api::Api;
 use otatree::firmware::forge::{Esp32, Esp8266};
 use otatree::firmware::{Guards, Md5};
 use otatree::health::Board;
+use otatree::office::Office;
+use otatree::people::{People, PeopleError};
 use otatree::server::tls::{Tls, TlsSettings};
 use otatree::server::{self, Shared};
+use otatree::store::Store;
 use otatree::tree::{Patience, Settings, Tree};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -47,6 +51,9 @@ pub struct House {
     pub desk: Arc<Desk>,
     pub board: Arc<Board>,
     pub shared: Arc<Shared>,
+    pub api: Api,
+    /// Why nobody is known, or everybody.
+    pub people: Result<People, PeopleError>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<server::Ended>>,
 }
@@ -127,7 +134,13 @@ impl House {
             answer: config.limits.answer,
         };
         let desk = Arc::new(Desk::new(tree.clone(), rules));
-        let doors = doors::open(&config.doors, &desk, &board);
+        let people = Store::open(&config.state.dir)
+            .map_err(PeopleError::from)
+            .and_then(People::open);
+        let people_or_why = people.clone().map_err(|error| error.to_string());
+        let office = Office::new(people_or_why, tree.clone(), config.tree.root.clone());
+        let api = Api::new(office, None);
+        let doors = doors::open(&config.doors, &desk, &board, api.clone());
         let shared = Shared::new(
             doors,
             Some(tls.clone()),
@@ -156,6 +169,8 @@ impl House {
             desk,
             board,
             shared,
+            api,
+            people,
             stop: Some(stop),
             thread: Some(thread),
         }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by failing")]
 
 mod addresses;
+mod api_kit;
+mod api_people;
+mod api_table;
 mod arrows;
 mod bad_input;
 mod binary;

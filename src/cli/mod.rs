@@ -4,6 +4,7 @@ mod check;
 mod inspect;
 mod list;
 mod log;
+mod people;
 mod serve;
 mod settings;
 mod show;

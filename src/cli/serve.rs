@@ -11,6 +11,7 @@ use otatree::config::{Config, Level};
 use otatree::desk::Desk;
 use otatree::doors::{self, probes};
 use otatree::health::Board;
+use otatree::people::People;
 use otatree::server::tls::{Tls, arduino_lines};
 use otatree::server::{self, Ended, Listener, Shared};
 use otatree::tree::Tree;
@@ -18,7 +19,7 @@ use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Exit, log, settings};
+use super::{Exit, log, people, settings};
 
 /// Renewed certificates are found this often without being told.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(600);
@@ -75,6 +76,21 @@ fn open_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     Ok(Some(tls))
 }
 
+/// Accounts that cannot be read close the doors for people; devices are served on.
+async fn open_people(config: &Config, board: &Board) -> Result<People, String> {
+    let opened = people::open_serving(&config.state.dir).await;
+    opened.map_err(|error| {
+        let said = format!("{error:#}");
+        board.trouble(
+            "people",
+            Some(format!(
+                "people cannot sign in, and devices are served on: {said}"
+            )),
+        );
+        said
+    })
+}
+
 struct Running {
     config: Config,
     tls: Option<Tls>,
@@ -86,8 +102,10 @@ struct Running {
 async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<Exit> {
     let board = Arc::new(Board::new());
     let tree = Tree::start(settings::tree(&config), &board)?;
-    let desk = Arc::new(Desk::new(tree, settings::rules(&config)));
-    let doors = doors::open(&config.doors, &desk, &board);
+    let desk = Arc::new(Desk::new(tree.clone(), settings::rules(&config)));
+    let people = open_people(&config, &board).await;
+    let api = people::api(&config, people, tree);
+    let doors = doors::open(&config.doors, &desk, &board, api);
     let shared = Shared::new(
         doors,
         tls.clone(),

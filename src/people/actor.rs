@@ -127,6 +127,16 @@ impl Actor {
         })
     }
 
+    /// Whether the actor may do anything at all in an org, if only in one project of it.
+    #[must_use]
+    pub fn sees(&self, org: &Org) -> bool {
+        match &self.grants {
+            Grants::All => true,
+            Grants::Roles(roles) => roles.contains_key(org),
+            Grants::One(own, _, _) => own == org,
+        }
+    }
+
     /// Asks for what only an owner of the server may.
     ///
     /// # Errors

@@ -82,6 +82,25 @@ impl People {
         }
     }
 
+    /// Whether an org asks its devices for a secret, and which nodes have one, by name.
+    ///
+    /// # Errors
+    /// When the actor is no admin of the org.
+    pub fn device_rules(
+        &self,
+        actor: &Actor,
+        org: &Org,
+    ) -> Result<(bool, Vec<NodeId>), PeopleError> {
+        actor.may(Role::Admin, org, None)?;
+        let devices = self.0.devices.load();
+        let Some(org) = devices.0.get(org) else {
+            return Ok((false, Vec::new()));
+        };
+        let mut nodes: Vec<NodeId> = org.secrets.keys().cloned().collect();
+        nodes.sort();
+        Ok((org.required, nodes))
+    }
+
     /// Makes an org ask its devices for a secret, or not.
     ///
     /// # Errors

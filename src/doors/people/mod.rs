@@ -1,0 +1,3 @@
+//! Ways in for people and their programs. Such a door sees only the office and `http`.
+
+pub mod api;

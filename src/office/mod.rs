@@ -1,0 +1,67 @@
+//! The counter for people: every call takes an [`Actor`], asks what they may, does it, and leaves a line in the audit log.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `signing` | who a credential stands for; signing in and out; the first owner |
+//! | `users`, `tokens`, `devices`, `history` | people's business, and the audit log |
+//! | `orgs` | orgs, which are folders of the tree |
+//! | `error` | why something was not done |
+//!
+//! Doors for people see this room and no room below it, so their words are passed on from here.
+
+mod devices;
+mod error;
+mod history;
+mod orgs;
+mod signing;
+mod tokens;
+mod users;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use devices::DeviceRules;
+pub use error::{Meaning, OfficeError};
+pub use orgs::OrgView;
+
+pub use crate::people::{
+    Action, Actor, Entry, Event, Filter, NewToken, Role, Secret, TokenId, TokenView, UserName,
+    UserView, Who,
+};
+
+use crate::people::People;
+use crate::tree::Tree;
+
+/// What people do is done here; clones share it.
+#[derive(Clone)]
+pub struct Office(Arc<Inner>);
+
+struct Inner {
+    people: Result<People, String>,
+    tree: Tree,
+    root: PathBuf,
+}
+
+impl Office {
+    /// Over the people, or the sentence why nobody is known; and over the tree with its root.
+    #[must_use]
+    pub fn new(people: Result<People, String>, tree: Tree, root: PathBuf) -> Self {
+        Self(Arc::new(Inner { people, tree, root }))
+    }
+
+    fn people(&self) -> Result<&People, OfficeError> {
+        let closed = |why: &String| OfficeError::Closed(why.clone());
+        self.0.people.as_ref().map_err(closed)
+    }
+
+    /// Does what reads or writes files on a thread that may wait.
+    async fn apart<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Inner) -> Result<T, OfficeError> + Send + 'static,
+    ) -> Result<T, OfficeError> {
+        let inner = self.0.clone();
+        tokio::task::spawn_blocking(move || job(&inner))
+            .await
+            .map_err(|error| OfficeError::Failed(error.to_string()))?
+    }
+}
