@@ -4,6 +4,7 @@
 mod addresses;
 mod api_kit;
 mod api_people;
+mod api_schema;
 mod api_table;
 mod arrows;
 mod bad_input;

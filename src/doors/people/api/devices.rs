@@ -27,7 +27,7 @@ pub struct Required {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Made {
+pub struct MadeSecret {
     /// The device's secret: this is the only time that it is shown.
     secret: String,
 }
@@ -67,15 +67,15 @@ pub async fn require(
 /// Give a device a new secret; the old one is dead
 #[utoipa::path(post, path = "/orgs/{org}/devices/{node}", extensions(("x-needs" = json!("admin"))),
     params(("org" = String, Path, description = "The org"), ("node" = String, Path, description = "The node")),
-    responses((status = 200, description = "The secret, shown this once", body = Made)))]
+    responses((status = 200, description = "The secret, shown this once", body = MadeSecret)))]
 pub async fn add(
     State(office): State<Office>,
     Signed(actor): Signed,
     Path((org, node)): Path<(Word<Org>, Word<NodeId>)>,
-) -> Result<Json<Made>, Problem> {
+) -> Result<Json<MadeSecret>, Problem> {
     let secret = office.add_device_secret(&actor, &org.0, &node.0).await?;
     let secret = secret.reveal().to_owned();
-    Ok(Json(Made { secret }))
+    Ok(Json(MadeSecret { secret }))
 }
 
 /// Remove a device's secret

@@ -36,7 +36,7 @@ pub struct Wanted {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Made {
+pub struct MadeToken {
     id: String,
     /// The token itself: this is the only time that it is shown.
     token: String,
@@ -67,12 +67,12 @@ pub async fn list(
 
 /// Make a token
 #[utoipa::path(post, path = "/tokens", extensions(("x-needs" = json!("owner"))), request_body = Wanted,
-    responses((status = 200, description = "The token, shown this once", body = Made)))]
+    responses((status = 200, description = "The token, shown this once", body = MadeToken)))]
 pub async fn add(
     State(office): State<Office>,
     Signed(actor): Signed,
     Json(wanted): Json<Wanted>,
-) -> Result<Json<Made>, Problem> {
+) -> Result<Json<MadeToken>, Problem> {
     if wanted.name.len() > LONGEST_NAME {
         let why = format!("a token's name has at most {LONGEST_NAME} bytes");
         return Err(Problem::invalid(why));
@@ -85,7 +85,7 @@ pub async fn add(
         expires: end(wanted.expires.as_deref())?,
     };
     let (id, secret) = office.add_token(&actor, new).await?;
-    Ok(Json(Made {
+    Ok(Json(MadeToken {
         id: id.to_string(),
         token: secret.reveal().to_owned(),
     }))
