@@ -67,6 +67,8 @@ fn sample(document: &Value, schema: &Value) -> Value {
     let Some(properties) = schema["properties"].as_object() else {
         return if schema["type"] == "boolean" {
             true.into()
+        } else if schema["format"] == "date-time" {
+            "2026-01-31T12:00:00Z".into()
         } else if schema["pattern"].is_string() {
             "viewer".into()
         } else {

@@ -138,7 +138,12 @@ impl House {
             .map_err(PeopleError::from)
             .and_then(People::open);
         let people_or_why = people.clone().map_err(|error| error.to_string());
-        let office = Office::new(people_or_why, tree.clone(), config.tree.root.clone());
+        let office = Office::new(
+            people_or_why,
+            tree.clone(),
+            config.tree.root.clone(),
+            config.tree.largest_image.as_u64(),
+        );
         let api = Api::new(office, None);
         let doors = doors::open(&config.doors, &desk, &board, api.clone());
         let shared = Shared::new(

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use otatree::firmware::{Defect, Facts, ImageKind, format};
-use serde::Serialize;
+use otatree::firmware::format::{Finding, Report};
+use otatree::firmware::{Facts, ImageKind};
 
 use super::{Exit, show};
 
@@ -22,20 +22,6 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    kind: ImageKind,
-    #[serde(flatten)]
-    finding: Finding,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Finding {
-    Facts(Facts),
-    Defect(Defect),
-}
-
 /// Reads the file and prints what it is.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let bytes = fs::read(&args.file).with_context(|| args.file.display().to_string())?;
@@ -49,11 +35,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         ImageKind::Firmware
     };
-    let (finding, exit) = match format::examine(&bytes, kind) {
-        Ok(facts) => (Finding::Facts(facts), Exit::Ok),
-        Err(defect) => (Finding::Defect(defect), Exit::Problems),
+    let report = Report::of(&bytes, kind);
+    let exit = match report.finding {
+        Finding::Facts(_) => Exit::Ok,
+        Finding::Defect(_) => Exit::Problems,
     };
-    let report = Report { kind, finding };
     if args.json {
         show::json(&report)?
     } else {

@@ -24,7 +24,8 @@ pub fn open(state: &Path) -> anyhow::Result<People> {
 
 /// The API over people, or over the sentence why nobody is known: then it answers 503.
 pub fn api(config: &Config, people: Result<People, String>, tree: Tree) -> Api {
-    let office = Office::new(people, tree, config.tree.root.clone());
+    let largest = config.tree.largest_image.as_u64();
+    let office = Office::new(people, tree, config.tree.root.clone(), largest);
     let mut listeners = config.listen.iter();
     let https = listeners.find(|listen| listen.tls && listen.client_ca.is_none());
     Api::new(office, https.map(|listen| listen.address.port()))

@@ -1,8 +1,9 @@
 //! Why something was not done, without a word of any protocol.
 
-use crate::firmware::Org;
+use crate::firmware::{Md5, Org, Slot};
 use crate::people::{Denied, PeopleError};
 use crate::store::StoreError;
+use crate::tree::PublishError;
 
 /// What kind of answer an error is: each door has its own numbers for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,12 @@ pub enum Meaning {
     NotFound,
     /// It cannot be done as things are.
     Conflict,
+    /// The slot is not as it was expected to be.
+    Changed,
     /// What was sent cannot be meant.
     Invalid,
+    /// More bytes than are taken.
+    TooLarge,
     /// Come back after so many seconds.
     SlowDown(i64),
     /// The disk is full.
@@ -28,7 +33,7 @@ pub enum Meaning {
 }
 
 /// Why something was not done; nothing was changed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum OfficeError {
     /// Accounts cannot be read, so nobody may do anything.
     #[error("accounts cannot be read, and devices are served on: {0}")]
@@ -48,6 +53,26 @@ pub enum OfficeError {
     /// The folder is there already.
     #[error("there is an org {0} already")]
     OrgExists(Org),
+    /// No folder of that name in the org.
+    #[error("there is no slot {0}; a publish makes it")]
+    NoSuchSlot(Slot),
+    /// The tree's business.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Other bytes came than were sent.
+    #[error("x-md5 says {announced}, and what came has {came}; send it again")]
+    OtherSum {
+        /// What was said before.
+        announced: Md5,
+        /// What there is.
+        came: Md5,
+    },
+    /// Somebody was there since.
+    #[error("it was changed since by somebody else, and stays as it is")]
+    ChangedSince,
+    /// It was done.
+    #[error("it was done, and could not be written into the audit log: {0}")]
+    Unrecorded(String),
     /// The disk is full.
     #[error("the disk of the tree is full; nothing was changed; free some space and try again")]
     DiskFull,
@@ -72,8 +97,25 @@ impl OfficeError {
             Self::NoSession => "no-session",
             Self::NoSuchOrg(_) => "no-such-org",
             Self::OrgExists(_) => "org-exists",
+            Self::NoSuchSlot(_) => "no-such-slot",
+            Self::OtherSum { .. } => "not-whole",
+            Self::ChangedSince => "changed",
+            Self::Unrecorded(_) => "unrecorded",
             Self::DiskFull => "disk-full",
             Self::Failed(_) => "failed",
+            Self::Publish(error) => match error {
+                PublishError::TooLarge { .. } => "too-large",
+                PublishError::Invalid { .. } => "no-image",
+                PublishError::NotWhole { .. } => "not-whole",
+                PublishError::WrongFamily { .. } => "wrong-family",
+                PublishError::Changed { .. } => "changed",
+                PublishError::Nothing { .. } => "nothing-there",
+                PublishError::NotKept { .. } => "not-kept",
+                PublishError::Refused { .. } => "refused",
+                PublishError::DiskFull { .. } => "disk-full",
+                PublishError::Unwritable { .. } => "unwritable",
+                PublishError::NoTree => "no-tree",
+            },
             Self::People(error) => match error {
                 PeopleError::Store(StoreError::Full) => "disk-full",
                 PeopleError::Store(_) | PeopleError::Unreadable(_) => "accounts-unavailable",
@@ -91,6 +133,15 @@ impl OfficeError {
         }
     }
 
+    /// At which byte an image breaks, where that is known.
+    #[must_use]
+    pub const fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Publish(PublishError::Invalid { offset, .. }) => *offset,
+            _ => None,
+        }
+    }
+
     /// What kind of answer it is.
     #[must_use]
     pub fn meaning(&self) -> Meaning {
@@ -99,8 +150,23 @@ impl OfficeError {
             Self::NotSignedIn => Meaning::NotSignedIn,
             Self::NoSuchOrg(_) => Meaning::NotFound,
             Self::OrgExists(_) | Self::NoSession => Meaning::Conflict,
+            Self::NoSuchSlot(_) => Meaning::NotFound,
+            Self::OtherSum { .. } => Meaning::Invalid,
+            Self::ChangedSince => Meaning::Changed,
             Self::DiskFull => Meaning::DiskFull,
-            Self::Failed(_) => Meaning::Failed,
+            Self::Failed(_) | Self::Unrecorded(_) => Meaning::Failed,
+            Self::Publish(error) => match error {
+                PublishError::TooLarge { .. } => Meaning::TooLarge,
+                PublishError::Invalid { .. } | PublishError::NotWhole { .. } => Meaning::Invalid,
+                PublishError::WrongFamily { .. } | PublishError::Refused { .. } => {
+                    Meaning::Conflict
+                }
+                PublishError::Changed { .. } => Meaning::Changed,
+                PublishError::Nothing { .. } | PublishError::NotKept { .. } => Meaning::NotFound,
+                PublishError::DiskFull { .. } => Meaning::DiskFull,
+                PublishError::Unwritable { .. } => Meaning::Failed,
+                PublishError::NoTree => Meaning::Unavailable,
+            },
             Self::People(error) => match error {
                 PeopleError::Store(StoreError::Full) => Meaning::DiskFull,
                 PeopleError::Store(_) | PeopleError::Unreadable(_) => Meaning::Unavailable,

@@ -5,6 +5,9 @@
 //! | `signing` | who a credential stands for; signing in and out; the first owner |
 //! | `users`, `tokens`, `devices`, `history` | people's business, and the audit log |
 //! | `orgs` | orgs, which are folders of the tree |
+//! | `slots`, `upload` | what is in a slot, and what is ordered done to it; an image on its way into one |
+//! | `inspect` | what a file is |
+//! | `undo` | a token is revoked, with what it did |
 //! | `error` | why something was not done |
 //!
 //! Doors for people see this room and no room below it, so their words are passed on from here.
@@ -12,9 +15,13 @@
 mod devices;
 mod error;
 mod history;
+mod inspect;
 mod orgs;
 mod signing;
+mod slots;
 mod tokens;
+mod undo;
+mod upload;
 mod users;
 
 use std::path::PathBuf;
@@ -23,10 +30,17 @@ use std::sync::Arc;
 pub use devices::DeviceRules;
 pub use error::{Meaning, OfficeError};
 pub use orgs::OrgView;
+pub use undo::Undone;
+pub use upload::Upload;
 
 pub use crate::people::{
     Action, Actor, Entry, Event, Filter, NewToken, Role, Secret, TokenId, TokenView, UserName,
     UserView, Who,
+};
+
+pub use crate::tree::{
+    Announced, Back, Candidate, Expect, Known, Notes, Outcome, Promotion, Published, Removed,
+    Rules, SlotView, Version,
 };
 
 use crate::people::People;
@@ -40,13 +54,20 @@ struct Inner {
     people: Result<People, String>,
     tree: Tree,
     root: PathBuf,
+    largest: u64,
 }
 
 impl Office {
-    /// Over the people, or the sentence why nobody is known; and over the tree with its root.
+    /// Over the people, or the sentence why nobody is known; and over the tree with its root, where no image has more bytes
+    /// than `largest`.
     #[must_use]
-    pub fn new(people: Result<People, String>, tree: Tree, root: PathBuf) -> Self {
-        Self(Arc::new(Inner { people, tree, root }))
+    pub fn new(people: Result<People, String>, tree: Tree, root: PathBuf, largest: u64) -> Self {
+        Self(Arc::new(Inner {
+            people,
+            tree,
+            root,
+            largest,
+        }))
     }
 
     fn people(&self) -> Result<&People, OfficeError> {

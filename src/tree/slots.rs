@@ -42,6 +42,12 @@ impl SlotView {
         chosen(&self.folder, kind)
     }
 
+    /// The id of that file, where it is sound.
+    #[must_use]
+    pub fn id(&self, kind: ImageKind) -> Option<Sha256> {
+        id(self.chosen(kind)?)
+    }
+
     /// The image files in it, of either kind.
     #[must_use]
     pub fn files(&self) -> &[Known] {

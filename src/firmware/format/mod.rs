@@ -27,8 +27,11 @@ mod filesystem;
 mod foreign;
 mod gzip;
 mod layout;
+mod report;
 mod secure_boot;
 mod sums;
+
+pub use report::{Finding, Report};
 
 use self::layout::MAGIC;
 use self::sums::Sums;

@@ -1,6 +1,7 @@
 //! The routes, and their description: what is not described cannot be called.
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::response::IntoResponse;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use utoipa::openapi::path::Operation;
@@ -15,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::caller::SESSION;
 use super::problem::Problem;
-use super::{devices, history, orgs, session, tokens, users};
+use super::{devices, history, orgs, session, slots, tokens, upload, users};
 use crate::office::Office;
 
 fn described() -> OpenApiRouter<Office> {
@@ -32,7 +33,23 @@ fn described() -> OpenApiRouter<Office> {
         .routes(routes!(users::owner))
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::undo))
         .routes(routes!(history::list))
+        .routes(routes!(slots::list))
+        .routes(routes!(slots::get, slots::delete))
+        .routes(routes!(slots::versions))
+        .routes(routes!(slots::rollback))
+        .routes(routes!(slots::promote))
+        .routes(routes!(slots::describe))
+        .merge(large())
+}
+
+/// What takes images: the office knows how large one may be.
+fn large() -> OpenApiRouter<Office> {
+    OpenApiRouter::new()
+        .routes(routes!(upload::put, upload::post))
+        .routes(routes!(upload::inspect))
+        .layer(DefaultBodyLimit::disable())
 }
 
 fn head() -> OpenApi {

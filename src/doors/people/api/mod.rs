@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `caller` | who calls: a client of the network, or the local operator; `Signed`, an actor |
 //! | `guard` | only where nobody can listen in; no answer is stored |
-//! | `problem`, `extract`, `shape` | errors, what was sent, and what is sent |
+//! | `problem`, `extract`, `place` | errors, and checked words of what was sent |
+//! | `shape`, `images` | what is sent |
 //! | `document` | the routes, and their description |
-//! | `session`, `users`, `tokens`, `orgs`, `devices`, `history` | the calls, one folder of paths a file |
+//! | `session`, `users`, `tokens`, `orgs`, `devices`, `history`, `slots`, `upload` | the calls, one folder of paths a file |
 //!
 //! The routes need no network: [`Api::call`] takes a request from wherever it came.
 
@@ -16,11 +17,15 @@ mod document;
 mod extract;
 mod guard;
 mod history;
+mod images;
 mod orgs;
+mod place;
 mod problem;
 mod session;
 mod shape;
+mod slots;
 mod tokens;
+mod upload;
 mod users;
 
 use axum::Router;

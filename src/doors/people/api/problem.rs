@@ -30,6 +30,9 @@ pub struct Problem {
     /// Seconds until it may work.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<i64>,
+    /// The byte at which an image breaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
 }
 
 impl Problem {
@@ -40,6 +43,7 @@ impl Problem {
             status: status.as_u16(),
             detail,
             retry_after: None,
+            offset: None,
         }
     }
 
@@ -105,6 +109,8 @@ impl From<OfficeError> for Problem {
             Meaning::Denied => StatusCode::FORBIDDEN,
             Meaning::NotFound => StatusCode::NOT_FOUND,
             Meaning::Conflict => StatusCode::CONFLICT,
+            Meaning::Changed => StatusCode::PRECONDITION_FAILED,
+            Meaning::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Meaning::Invalid => StatusCode::BAD_REQUEST,
             Meaning::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Meaning::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -119,6 +125,7 @@ impl From<OfficeError> for Problem {
         }
         Self {
             retry_after,
+            offset: error.offset(),
             ..Self::new(status, error.slug(), error.to_string())
         }
     }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::caller::Signed;
 use super::extract::Word;
+use super::images::Back;
 use super::problem::Problem;
 use super::shape::Token;
 use crate::firmware::{Org, Project};
@@ -102,4 +103,26 @@ pub async fn revoke(
 ) -> Result<StatusCode, Problem> {
     office.revoke_token(&actor, &id.0).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// What was done from then on is taken back (RFC 3339).
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+}
+
+/// End a token at once, and take back what it published, promoted, rolled back and deleted since a time
+#[utoipa::path(post, path = "/tokens/{id}/undo", extensions(("x-needs" = json!("owner"))),
+    params(("id" = String, Path, description = "16 hex digits")), request_body = Undo,
+    responses((status = 200, description = "What became of each slot", body = [Back])))]
+pub async fn undo(
+    State(office): State<Office>,
+    Signed(actor): Signed,
+    Path(id): Path<Word<TokenId>>,
+    Json(undo): Json<Undo>,
+) -> Result<Json<Vec<Back>>, Problem> {
+    let undone = office.revoke_and_undo(&actor, &id.0, undo.since).await?;
+    Ok(Json(undone.into_iter().map(Back::from).collect()))
 }
