@@ -29,7 +29,7 @@ pub(super) fn examine(bytes: &[u8]) -> Result<Facts, Defect> {
         return Err(Defect::corrupt(format!(
             "corrupt: it has an ESP32 app's descriptor, and its first byte is {:#04x} instead of 0xe9; copy the file again",
             bytes[0]
-        )));
+        )).at(0));
     }
     let chip = Esp32Chip(chip);
     let walk = walk(bytes, 0, HEADER).map_err(|stumble| {
@@ -44,7 +44,8 @@ pub(super) fn examine(bytes: &[u8]) -> Result<Facts, Defect> {
         return Err(Defect::corrupt(format!(
             "corrupt: the checksum at {:#x} is wrong; copy the file again",
             walk.end - 1
-        )));
+        ))
+        .at(walk.end - 1));
     }
     let has_digest = match hash_appended {
         0 => false,
@@ -52,7 +53,8 @@ pub(super) fn examine(bytes: &[u8]) -> Result<Facts, Defect> {
         other => {
             return Err(Defect::corrupt(format!(
                 "corrupt: the byte at 0x17 is {other:#04x}, and only 0 and 1 have a meaning"
-            )));
+            ))
+            .at(HASH_APPENDED));
         }
     };
     read(bytes, chip, &walk, has_digest)
@@ -113,7 +115,8 @@ fn read(bytes: &[u8], chip: Esp32Chip, walk: &Walk, has_digest: bool) -> Result<
         return Err(Defect::corrupt(format!(
             "corrupt: the SHA-256 at {:#x} is not that of the bytes before it; copy the file again",
             walk.end
-        )));
+        ))
+        .at(walk.end));
     }
     if let Some(signature) = signature {
         signature.check(bytes, sums.cuts[2].sha256)?;

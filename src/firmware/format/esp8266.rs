@@ -83,13 +83,15 @@ pub(super) fn arduino(bytes: &[u8]) -> Result<Facts, Defect> {
         return Err(Defect::corrupt(format!(
             "corrupt: its first byte is {:#04x} instead of 0xe9; copy the file again",
             bytes[0]
-        )));
+        ))
+        .at(0));
     }
     let boot_is_right = boot_loader(bytes).is_some_and(|boot| boot.xor_is_right(bytes));
     if !boot_is_right {
         return Err(Defect::corrupt(
             "corrupt: the boot loader part before 0x1000 has a wrong checksum; copy the file again",
-        ));
+        )
+        .at(0));
     }
     let proves_whole = check_sketch(bytes, &sketch, length)?;
     let signed = signature_behind(bytes, sketch.end)?;
@@ -114,7 +116,7 @@ pub(super) fn damaged_behind_eboot(bytes: &[u8], end: usize) -> Option<Defect> {
         None => truncated(bytes.len(), "much more"),
         Some(byte) => Defect::corrupt(format!(
             "corrupt: the byte at 0x1000 is {byte:#04x}, and the sketch begins with 0xe9; copy the file again"
-        )),
+        )).at(SKETCH),
     })
 }
 
@@ -147,7 +149,7 @@ fn check_sketch(bytes: &[u8], sketch: &Walk, length: usize) -> Result<bool, Defe
             "corrupt: the length at 0x1010 is {length}, and its segments end at {}; copy the file again",
             sketch.end
         )
-    }))
+    }).at(if length == sketch.end { CRC_WORD } else { LENGTH_WORD }))
 }
 
 /// CRC of the image up to `end` with its two words as zero.
@@ -171,7 +173,7 @@ pub(super) fn signature_behind(bytes: &[u8], end: usize) -> Result<bool, Defect>
     Err(Defect::corrupt(format!(
         "corrupt: the image ends at {end:#x}, and {} bytes follow that are no whole signature; copy the file again",
         rest.len()
-    )))
+    )).at(end))
 }
 
 /// A signature, then its length as a word (`tools/signing.py`).

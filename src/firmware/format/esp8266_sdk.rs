@@ -70,7 +70,7 @@ pub(super) fn second_kind(bytes: &[u8]) -> Result<Facts, Defect> {
         return Err(Defect::corrupt(format!(
             "corrupt: the byte at {:#x} is {:#04x}, and the second header begins with 0xe9; copy the file again",
             flash.end, bytes[flash.end]
-        )));
+        )).at(flash.end));
     }
     let sums_all = walk.xor_with(bytes, &bytes[flash]);
     if !walk.xor_is_right(bytes) && !sums_all {
@@ -92,6 +92,7 @@ fn wrong_checksum(walk: &Walk) -> Defect {
         "corrupt: the checksum at {:#x} is wrong; copy the file again",
         walk.end - 1
     ))
+    .at(walk.end - 1)
 }
 
 fn read(bytes: &[u8], end: usize, proves_whole: bool) -> Result<Facts, Defect> {

@@ -108,7 +108,7 @@ fn check_length(bytes: &[u8], name: &str, size: u64) -> Result<(), Defect> {
     };
     Err(Defect::corrupt(format!(
         "{what}: {length} bytes are there, and its {name} header asks for {size}; copy the file again"
-    )))
+    )).at(bytes.len().min(usize::try_from(size).unwrap_or(usize::MAX))))
 }
 
 #[cfg(test)]

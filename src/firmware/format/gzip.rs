@@ -28,7 +28,8 @@ pub(super) fn examine(bytes: &[u8], kind: ImageKind) -> Result<Facts, Defect> {
         return Err(Defect::corrupt(format!(
             "corrupt: it cannot be inflated ({error}) after {} bytes of image; copy the file again",
             image.len()
-        )));
+        ))
+        .at(bytes.len() - decoder.get_ref().len()));
     }
     if image.len() as u64 > MOST {
         return too_large(bytes, &image);
@@ -39,7 +40,8 @@ pub(super) fn examine(bytes: &[u8], kind: ImageKind) -> Result<Facts, Defect> {
         return Err(Defect::corrupt(format!(
             "corrupt: {} bytes follow the gzip data that are no signature; copy the file again",
             rest.len()
-        )));
+        ))
+        .at(bytes.len() - rest.len()));
     }
     if is_gzip(&image) {
         return Err(Defect::not_an_app(
@@ -48,6 +50,8 @@ pub(super) fn examine(bytes: &[u8], kind: ImageKind) -> Result<Facts, Defect> {
     }
     let image = super::inflated(&image, kind).map_err(|defect| Defect {
         sentence: format!("inside the gzip file: {defect}").into(),
+        // Of the file itself nothing is known to be wrong at a certain byte.
+        offset: None,
         ..defect
     })?;
     if kind == ImageKind::Firmware && matches!(image.family, Family::Esp32(_)) {

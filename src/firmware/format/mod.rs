@@ -163,9 +163,56 @@ mod tests {
         for kind in [ImageKind::Firmware, ImageKind::Filesystem] {
             match examine(bytes, kind) {
                 Ok(facts) => assert_eq!(facts.size, bytes.len() as u64),
-                Err(defect) => assert!(!defect.to_string().is_empty()),
+                Err(defect) => {
+                    assert!(!defect.to_string().is_empty());
+                    assert!(defect.offset.is_none_or(|at| at <= bytes.len() as u64));
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_broken_image_says_at_which_byte() {
+        let (arduino, app) = (Esp8266::default().build(), Esp32::default().build());
+        let with = |image: &[u8], at: usize| {
+            let mut image = image.to_vec();
+            image[at] ^= 0x55;
+            image
+        };
+        let end = app.len() as u64;
+        for (bytes, offset) in [
+            (app[..5000].to_vec(), 5000),
+            (arduino[..5000].to_vec(), 5000),
+            (with(&arduino, 0), 0),
+            (with(&arduino, 0x1014), 0x1014),
+            (with(&arduino, 0x1800), 0x1014),
+            (with(&app, 0), 0),
+            (with(&app, 0x17), 0x17),
+            // The digest is the last of it.
+            (with(&app, app.len() - 1), end - 32),
+            ([&app[..], &[0; 100]].concat(), end),
+            (forge::gzipped(&arduino)[..2000].to_vec(), 2000),
+        ] {
+            let defect = examine(&bytes, ImageKind::Firmware).unwrap_err();
+            assert_eq!(defect.offset, Some(offset), "{defect}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_refused_when_nothing_that_follows_could_mend_it() {
+        let page = b"<!DOCTYPE html>".repeat(70);
+        let app = ImageKind::Firmware;
+        assert!(refused_early(&page, app).is_some());
+        assert!(refused_early(&page, ImageKind::Filesystem).is_some());
+        assert!(refused_early(&forge::partition_table(), app).is_some());
+        for file in forged() {
+            for kind in [app, ImageKind::Filesystem] {
+                assert!(
+                    examine(&file, kind).is_err() || refused_early(&file[..1024], kind).is_none()
+                );
+            }
+        }
+        assert_eq!(refused_early(&[0xFF; 1024], app), None);
     }
 
     proptest! {

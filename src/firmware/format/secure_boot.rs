@@ -54,7 +54,7 @@ pub(super) fn behind(bytes: &[u8], end: usize) -> Result<Option<Signature>, Defe
         format!(
             "corrupt: the image ends at {end:#x}, and {rest} bytes follow that are no signature; copy the file again"
         )
-    }))
+    }).at(if is_block { start } else { end }))
 }
 
 impl Signature {
@@ -69,13 +69,15 @@ impl Signature {
             return Err(Defect::corrupt(format!(
                 "corrupt: the signature block at {:#x} has a wrong CRC; copy the file again",
                 self.start
-            )));
+            ))
+            .at(self.start));
         }
         if has_sha256 && &block[DIGEST] != signed.as_bytes() {
             return Err(Defect::corrupt(format!(
                 "corrupt: the signature at {:#x} is one of other bytes; sign the file again",
                 self.start
-            )));
+            ))
+            .at(self.start));
         }
         Ok(())
     }
