@@ -5,6 +5,7 @@
 //! | `listen` | binding, or taking what systemd bound |
 //! | `accept` | the accept loops: never a handshake in them |
 //! | `connection` | one connection from PROXY header to the last byte |
+//! | `control` | the control socket in the state folder |
 //! | `deadline` | one clock for all connections |
 //! | `incompatible` | clients that can never agree with our TLS, in the log |
 //! | `transport` | small TLS records, bounded buffers |
@@ -14,6 +15,7 @@
 
 mod accept;
 mod connection;
+pub mod control;
 mod deadline;
 mod incompatible;
 mod linger;
