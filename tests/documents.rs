@@ -41,6 +41,18 @@ fn flags(help: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The flags of a command and of those below it.
+fn flags_below(path: &[&str]) -> BTreeSet<String> {
+    let (_, help) = otatree(&[path, &["--help"]].concat());
+    let mut found = flags(&help);
+    if help.contains("Commands:\n") {
+        for below in commands(&help).into_iter().filter(|name| *name != "help") {
+            found.extend(flags_below(&[path, &[below]].concat()));
+        }
+    }
+    found
+}
+
 fn commands(help: &str) -> Vec<&str> {
     let list = help.split("Commands:\n").nth(1).unwrap();
     let list = list.split("\n\n").next().unwrap();
@@ -57,7 +69,7 @@ fn the_man_page_has_every_command_and_every_flag() {
     let commands = commands(&help);
     assert!(commands.contains(&"serve") && commands.len() > 4, "{help}");
     for command in &commands {
-        wanted.extend(flags(&otatree(&[command, "--help"]).1));
+        wanted.extend(flags_below(&[command]));
     }
     let page = read("docs/otatree.1");
     let readme = read("README.md");

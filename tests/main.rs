@@ -15,6 +15,7 @@ mod cli;
 mod client;
 mod client_ca;
 mod clients;
+mod commands;
 mod crowd;
 mod decision;
 mod documents;

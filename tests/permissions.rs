@@ -10,7 +10,7 @@ use crate::program::{Place, Program, ask, bare};
 use otatree::firmware::Md5;
 
 /// The program as a user with no rights of its own: nothing is unreadable for root.
-fn as_nobody(place: &Place, arguments: &[&str]) -> Command {
+pub fn as_nobody(place: &Place, arguments: &[&str]) -> Command {
     let program = place.path("otatree");
     if !program.exists() {
         let built = env!("CARGO_BIN_EXE_otatree");

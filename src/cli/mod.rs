@@ -1,13 +1,18 @@
 //! The command line: one file a command, exit codes in one place.
 
 mod check;
+mod client;
+mod console;
 mod inspect;
 mod list;
 mod log;
+mod office;
+mod password;
 mod people;
 mod serve;
 mod settings;
 mod show;
+mod state;
 mod which;
 
 use std::path::PathBuf;
@@ -50,6 +55,16 @@ enum Command {
     List(list::Args),
     /// Say what the bytes of a file are
     Inspect(inspect::Args),
+    /// Say who may sign in, and what they may do
+    User(office::user::Args),
+    /// Make, list and end tokens for programs
+    Token(office::token::Args),
+    /// Make and list orgs
+    Org(office::org::Args),
+    /// Give devices secrets
+    Device(office::device::Args),
+    /// Say who did what, when, from where
+    Audit(office::audit::Args),
 }
 
 /// How a command ended, as `sysexits.h` has it where it has it.
@@ -116,6 +131,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Which(args) => which::run(&Config::load(&path)?, &args),
         Command::List(args) => list::run(&Config::load(&path)?, &args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::User(args) => office::user::run(&path, &args),
+        Command::Token(args) => office::token::run(&path, &args),
+        Command::Org(args) => office::org::run(&path, &args),
+        Command::Device(args) => office::device::run(&path, &args),
+        Command::Audit(args) => office::audit::run(&path, &args),
     }
 }
 
@@ -132,6 +152,8 @@ fn default_config() -> PathBuf {
 fn exit_of(error: &anyhow::Error) -> Exit {
     if error.is::<UsageError>() {
         Exit::Usage
+    } else if error.is::<client::Refused>() {
+        Exit::Problems
     } else if error.is::<ConfigError>()
         || error.is::<TlsError>()
         || matches!(error.downcast_ref(), Some(ListenError::Unasked(_)))

@@ -1,12 +1,10 @@
 //! `otatree serve`: the only wiring. Everything that can fail, fails before a socket is bound.
 
-use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail};
 use otatree::config::{Config, Level};
 use otatree::desk::Desk;
 use otatree::doors::{self, probes};
@@ -19,7 +17,8 @@ use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Exit, log, people, settings};
+use super::console::Offered;
+use super::{Exit, console, log, people, settings, state};
 
 /// Renewed certificates are found this often without being told.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(600);
@@ -28,7 +27,7 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(600);
 pub fn run(path: &Path, level: Option<Level>) -> anyhow::Result<Exit> {
     let config = Config::load(path)?;
     log::start(&config.log, level);
-    let _lock = lock_state(&config.state.dir)?;
+    let _lock = state::lock(&config.state.dir)?;
     let tls = open_tls(&config)?;
     runtime()?.block_on(serve(path, config, tls))
 }
@@ -40,25 +39,6 @@ fn runtime() -> std::io::Result<Runtime> {
         _ => Builder::new_multi_thread(),
     };
     builder.enable_all().build()
-}
-
-/// A second server on one state folder would write over the first one's shoulder.
-fn lock_state(dir: &Path) -> anyhow::Result<File> {
-    use std::os::unix::fs::DirBuilderExt;
-    let context = || format!("the state folder {} cannot be used", dir.display());
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(dir)
-        .with_context(context)?;
-    let file = File::create(dir.join("lock")).with_context(context)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another otatree runs on the state folder {}", dir.display())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(context),
-    }
 }
 
 fn open_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
@@ -105,7 +85,7 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
     let desk = Arc::new(Desk::new(tree.clone(), settings::rules(&config)));
     let people = open_people(&config, &board).await;
     let api = people::api(&config, people, tree);
-    let doors = doors::open(&config.doors, &desk, &board, api);
+    let doors = doors::open(&config.doors, &desk, &board, api.clone());
     let shared = Shared::new(
         doors,
         tls.clone(),
@@ -127,10 +107,13 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
         interrupt: signal(SignalKind::interrupt())?,
     };
     let listeners = server::bind(&running.config.listen, &running.config.limits)?;
+    let drain = running.config.limits.drain;
+    let commands = console::offer(&running.config.state.dir, api, drain, &running.board);
     greet(&running, &listeners);
     notify(&[NotifyState::Ready]);
     let shared = running.shared.clone();
     let board = running.board.clone();
+    let mut last = None;
     let ended = server::run(listeners, shared, async {
         running.until_told(path, &mut signals).await;
         board.progress(
@@ -138,8 +121,12 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
             Some("the server ends; running downloads may finish".to_owned()),
         );
         notify(&[NotifyState::Stopping]);
+        last = commands.map(Offered::end);
     })
     .await;
+    if let Some(last) = last {
+        last.await?;
+    }
     match ended {
         Ended::Drained => tracing::info!("ended; every connection was done"),
         Ended::CutOff(open) => tracing::warn!(

@@ -5,6 +5,9 @@ use std::io::{self, BufWriter, Write};
 use otatree::firmware::HoldReason;
 use otatree::tree::Candidate;
 use serde::Serialize;
+use serde_json::Value;
+
+use super::Exit;
 
 /// One JSON document.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -20,6 +23,28 @@ pub fn lines(lines: &[impl AsRef<str>]) -> anyhow::Result<()> {
         .iter()
         .try_for_each(|line| writeln!(out, "{}", line.as_ref()));
     quietly(written.and_then(|()| out.flush()))
+}
+
+/// What a server answered: its JSON, or lines made of it.
+pub fn answer(
+    answer: &Value,
+    as_json: bool,
+    text: impl FnOnce(&Value) -> Vec<String>,
+) -> anyhow::Result<Exit> {
+    if as_json {
+        json(answer)?;
+    } else {
+        lines(&text(answer))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// That something was done; nothing in JSON, where the exit code says it.
+pub fn done(said: &str, as_json: bool) -> anyhow::Result<Exit> {
+    if !as_json {
+        lines(&[said])?;
+    }
+    Ok(Exit::Ok)
 }
 
 /// `otatree list | head` is no error.

@@ -87,7 +87,9 @@ impl Control {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    running.spawn(converse(stream, service.clone(), stopping.clone()));
+                    let mut stopping = stopping.clone();
+                    let stopping = async move { drop(stopping.wait_for(|stop| *stop).await) };
+                    running.spawn(converse(stream, service.clone(), stopping));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket takes nobody for a moment");
@@ -116,11 +118,11 @@ impl Drop for Control {
     }
 }
 
-/// One client of `service`, on anything that carries bytes both ways, until it is done or `stopping` and idle.
+/// One client of `service`, on anything that carries bytes both ways, until it is done, or idle after `stopping`.
 pub async fn converse<S>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     service: S,
-    mut stopping: watch::Receiver<bool>,
+    stopping: impl Future<Output = ()>,
 ) where
     S: HttpService<Incoming, Error = Infallible>,
     S::ResBody: 'static,
@@ -128,10 +130,9 @@ pub async fn converse<S>(
 {
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let told = async { drop(stopping.wait_for(|stop| *stop).await) };
     let ended = tokio::select! {
         result = connection.as_mut() => Some(result),
-        () = told => None,
+        () = stopping => None,
     };
     let result = match ended {
         Some(result) => result,
