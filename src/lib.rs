@@ -51,7 +51,8 @@
 //! | certificates | `server/tls/` |
 //! | a table of the database | a new step in `store/`, never an old one |
 //! | who may do what | `people/actor.rs` |
-//! | a command | `cli/<command>.rs` |
+//! | a command | `cli/<command>.rs`, `cli/office/` about people |
+//! | which server a command asks, and how | `cli/client/` |
 //! | a call of the API | `doors/people/api/`, and the office that does it |
 //!
 //! A new protocol is one folder under `doors/devices/`, one line in [`doors::open`], one section of `config.toml`, one

@@ -377,6 +377,57 @@ fn a_token_file_is_read_only_when_nobody_else_may_read_it() {
 }
 
 #[test]
+fn after_a_server_that_was_killed_a_command_does_it_itself() {
+    let place = Place::new("");
+    let mut program = place.serve();
+    program.signal("KILL");
+    program.end();
+    assert!(place.path("state/control.sock").exists());
+    assert_eq!(
+        printed(&place.run(&["org", "add", "dev"])),
+        "dev is there\n"
+    );
+    let _program = place.serve();
+    assert_eq!(printed(&place.run(&["org", "list"])), "dev  admin\n");
+}
+
+#[test]
+fn the_server_of_the_environment_is_asked_and_needs_no_configuration_here() {
+    let place = Place::new("");
+    let program = place.serve();
+    printed(&place.run(&["org", "add", "dev"]));
+    let laptop = tempfile::tempdir().unwrap();
+    let ask = |token: &str| {
+        let mut command =
+            crate::program::bare(env!("CARGO_BIN_EXE_otatree").as_ref(), laptop.path());
+        command.args(["org", "list", "--json", "--cacert"]);
+        command.arg(place.path("state/identity/root.pem"));
+        let url = format!("https://127.0.0.1:{}/", program.addresses().1.port());
+        command
+            .env("OTATREE_SERVER", url)
+            .env("OTATREE_TOKEN", token);
+        command.output().unwrap()
+    };
+    let token = token(
+        &place,
+        &["dev/lotus", "--role", "viewer", "--expires", "never"],
+    );
+    let orgs: Value = serde_json::from_str(&printed(&ask(&token))).unwrap();
+    assert_eq!(orgs, serde_json::json!([{ "name": "dev", "role": null }]));
+    let said = failed(&ask("otatree_0123456789abcdef_nonsense"), 1);
+    assert!(!said.contains("nonsense"), "{said}");
+    assert!(failed(&ask("two words"), 70).contains("no token"));
+    let stopped = program.addresses().0;
+    drop(program);
+    let mut command = place.command(&["org", "list", "--server", &format!("http://{stopped}")]);
+    let said = failed(&command.env("OTATREE_TOKEN", &token).output().unwrap(), 70);
+    assert!(
+        said.contains("cannot be reached") && !said.contains(&token),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_state_folder_in_other_hands_is_said() {
     let place = Place::new("");
     fs::create_dir(place.path("state")).unwrap();

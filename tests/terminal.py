@@ -2,6 +2,8 @@
 import os
 import pty
 import sys
+import termios
+import time
 
 child, terminal = pty.fork()
 if child == 0:
@@ -17,6 +19,9 @@ while True:
         break
     shown += some
     if answers and shown.endswith(answers[0][0]):
+        # It asks first, and then sees to it that nothing is shown.
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            time.sleep(0.002)
         os.write(terminal, answers.pop(0)[1].encode() + b"\n")
 _, status = os.waitpid(child, 0)
 sys.stdout.write(shown.decode())
