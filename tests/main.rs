@@ -36,6 +36,7 @@ mod poll;
 mod program;
 mod proxy;
 mod publish;
+mod publishing;
 mod ranges;
 mod real_clients;
 mod samples;

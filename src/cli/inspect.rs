@@ -1,7 +1,7 @@
 //! `otatree inspect FILE`: what the bytes say, and every hash that a device which runs it may report.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use otatree::firmware::format::{Finding, Report};
@@ -22,11 +22,11 @@ pub struct Args {
     json: bool,
 }
 
-/// Reads the file and prints what it is.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let bytes = fs::read(&args.file).with_context(|| args.file.display().to_string())?;
-    let name = args.file.file_name().unwrap_or_default().to_string_lossy();
-    let filesystem = args.filesystem
+/// The bytes of a file and what they are for: by its name, if nobody says it.
+pub fn read(file: &Path, filesystem: bool) -> anyhow::Result<(Vec<u8>, ImageKind)> {
+    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let filesystem = filesystem
         || ["littlefs.bin", "spiffs.bin", "fatfs.bin"]
             .iter()
             .any(|end| name.ends_with(end));
@@ -35,6 +35,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         ImageKind::Firmware
     };
+    Ok((bytes, kind))
+}
+
+/// Reads the file and prints what it is.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let (bytes, kind) = read(&args.file, args.filesystem)?;
     let report = Report::of(&bytes, kind);
     let exit = match report.finding {
         Finding::Facts(_) => Exit::Ok,

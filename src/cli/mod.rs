@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod console;
+mod images;
 mod inspect;
 mod list;
 mod log;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 use otatree::config::{Config, ConfigError, Level};
 use otatree::server::ListenError;
 use otatree::server::tls::TlsError;
+use serde_json::Value;
 
 /// Drop a .bin into a folder, and every matching ESP8266/ESP32 node updates itself.
 #[derive(Parser)]
@@ -55,6 +57,16 @@ enum Command {
     List(list::Args),
     /// Say what the bytes of a file are
     Inspect(inspect::Args),
+    /// Publish an image: looked at, sent, and offered to devices before this returns
+    Publish(images::publish::Args),
+    /// Move the image of a slot to another one
+    Promote(images::promote::Args),
+    /// Put an earlier image of a slot back
+    Rollback(images::rollback::Args),
+    /// Delete the image of a slot; a copy is kept
+    Delete(images::delete::Args),
+    /// List the images that a slot had, as far as copies are kept
+    Versions(images::versions::Args),
     /// Say who may sign in, and what they may do
     User(office::user::Args),
     /// Make, list and end tokens for programs
@@ -82,6 +94,21 @@ impl From<Exit> for ExitCode {
         Self::from(exit as u8)
     }
 }
+
+/// A field of an answer as text; `-` where there is nothing.
+fn field<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or("-")
+}
+
+/// The rows of a list.
+fn rows(answer: &Value) -> &[Value] {
+    answer.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What was looked at is wrong; nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct FoundWrong(String);
 
 /// What the person typed cannot be meant.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +158,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Which(args) => which::run(&Config::load(&path)?, &args),
         Command::List(args) => list::run(&Config::load(&path)?, &args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Publish(args) => images::publish::run(&path, &args),
+        Command::Promote(args) => images::promote::run(&path, &args),
+        Command::Rollback(args) => images::rollback::run(&path, &args),
+        Command::Delete(args) => images::delete::run(&path, &args),
+        Command::Versions(args) => images::versions::run(&path, &args),
         Command::User(args) => office::user::run(&path, &args),
         Command::Token(args) => office::token::run(&path, &args),
         Command::Org(args) => office::org::run(&path, &args),
@@ -152,7 +184,7 @@ fn default_config() -> PathBuf {
 fn exit_of(error: &anyhow::Error) -> Exit {
     if error.is::<UsageError>() {
         Exit::Usage
-    } else if error.is::<client::Refused>() {
+    } else if error.is::<client::Refused>() || error.is::<FoundWrong>() {
         Exit::Problems
     } else if error.is::<ConfigError>()
         || error.is::<TlsError>()

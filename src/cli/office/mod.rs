@@ -10,17 +10,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use otatree::firmware::{Org, Project};
-use serde_json::Value;
 
-/// A field of an answer as text; `-` where there is nothing.
-fn field<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or("-")
-}
-
-/// The rows of a list.
-fn rows(answer: &Value) -> &[Value] {
-    answer.as_array().map_or(&[], Vec::as_slice)
-}
+use super::{field, rows};
 
 /// A stretch of time such as `90d` or `2h`; a day has 24 hours.
 fn stretch(text: &str) -> Option<SignedDuration> {

@@ -1,5 +1,6 @@
 //! `otatree token`: secrets for programs.
 
+use std::iter;
 use std::path::Path;
 
 use clap::Subcommand;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use otatree::people::{Role, TokenId};
 use serde_json::{Value, json};
 
-use super::{Scope, field, rows, scope, until};
+use super::{Scope, field, rows, scope, since, until};
 use crate::cli::client::{Client, ServerArgs};
 use crate::cli::{Exit, show};
 
@@ -44,6 +45,12 @@ enum What {
     Revoke {
         /// As `token list` shows it
         id: TokenId,
+        /// Also take back what it published, promoted, rolled back and deleted (the lost laptop)
+        #[arg(long, requires = "since")]
+        undo: bool,
+        /// From when on: 2h, 3d, 2026-11-20 or a full time
+        #[arg(long, value_name = "WHEN", value_parser = since, requires = "undo")]
+        since: Option<Timestamp>,
     },
 }
 
@@ -68,7 +75,12 @@ pub fn run(config: &Path, args: &Args) -> anyhow::Result<Exit> {
                 rows(tokens).iter().map(|token| line(token, now)).collect()
             })
         }
-        What::Revoke { id } => {
+        What::Revoke {
+            id,
+            since: Some(since),
+            ..
+        } => undo(&client, id, *since, json),
+        What::Revoke { id, .. } => {
             client.act(Method::DELETE, &format!("/tokens/{id}"))?;
             show::done(&format!("{id} is refused from now on"), json)
         }
@@ -91,6 +103,33 @@ pub fn add(
         wanted["expires"] = expires.into();
     }
     client.tell(Method::POST, "/tokens", &wanted)
+}
+
+/// Ends it and takes back what it did; what could not be taken back is a problem.
+fn undo(client: &Client, id: &TokenId, since: Timestamp, json: bool) -> anyhow::Result<Exit> {
+    let since = json!({ "since": since.to_string() });
+    let undone = client.tell(Method::POST, &format!("/tokens/{id}/undo"), &since)?;
+    show::answer(&undone, json, |undone| {
+        let said = format!("{id} is refused from now on");
+        iter::once(said)
+            .chain(rows(undone).iter().map(back))
+            .collect()
+    })?;
+    let has_failed = |slot: &Value| slot.get("failed").is_some_and(Value::is_string);
+    Ok(if rows(&undone).iter().any(has_failed) {
+        Exit::Problems
+    } else {
+        Exit::Ok
+    })
+}
+
+fn back(slot: &Value) -> String {
+    let (path, kind) = (field(slot, "path"), field(slot, "kind"));
+    match (field(slot, "failed"), field(slot, "back_to")) {
+        ("-", "-") => format!("{path} {kind}: empty, as it was"),
+        ("-", id) => format!("{path} {kind}: back to {id}"),
+        (why, _) => format!("{path} {kind}: left as it is: {why}"),
+    }
 }
 
 fn line(token: &Value, now: Timestamp) -> String {
