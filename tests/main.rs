@@ -36,6 +36,7 @@ mod poll;
 mod program;
 mod proxy;
 mod publish;
+mod publish_broken;
 mod publishing;
 mod ranges;
 mod real_clients;

@@ -12,7 +12,7 @@ use crate::tree_kit::{
 use otatree::firmware::forge::{Esp32, esp32_boot_loader};
 use otatree::firmware::forge::{gzipped, littlefs, merged, partition_table};
 use otatree::firmware::{Found, HoldReason, ImageKind, Md5, Sha256, Slot};
-use otatree::tree::{Announced, Expect, Notes, PublishError, Published, Rules};
+use otatree::tree::{Announced, Content, Expect, Notes, PublishError, Published, Rules};
 
 /// Nothing that is dropped counts before the test is over.
 pub const NEVER: &str = "settle = \"1h\"\nremoval_grace = \"1h\"\nquiet = \"1h\"";
@@ -443,6 +443,32 @@ fn a_node_that_polls_all_the_time_gets_the_old_image_or_the_new_one() {
         over.store(true, Ordering::Relaxed);
         assert!(poller.join().unwrap() > 0);
     });
+}
+
+#[test]
+fn a_device_that_was_told_of_an_image_gets_it_though_it_is_replaced_in_this_moment() {
+    // Nothing fits into memory: each is read from its file as it is sent.
+    let house = House::patient("memory = \"0 B\"", "");
+    publish_app(&house, "dev/key", &image8266(1)).unwrap();
+    let Found::Offered(told) = crate::tree_kit::found(&house, NODE, ImageKind::Firmware) else {
+        panic!("not offered");
+    };
+    publish_app(&house, "dev/key", &image8266(2)).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match runtime.block_on(house.tree.open(&told.image)).unwrap() {
+        Content::File(file) => {
+            let bytes = file.read_at(0, image8266(1).len()).unwrap();
+            assert!(bytes == image8266(1));
+        }
+        other @ Content::Memory(_) => panic!("{other:?}"),
+    }
+    house
+        .tree
+        .delete(&slot("dev/key"), ImageKind::Firmware, Expect::Any)
+        .unwrap();
+    let Found::Nothing = crate::tree_kit::found(&house, NODE, ImageKind::Firmware) else {
+        panic!("still there");
+    };
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The hands that change slots: they hold a folder still, keep what they replace, exchange files, and tell the keeper.
 
+use std::collections::VecDeque;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -17,7 +20,10 @@ use super::order::{Expect, Notes, PublishError, Published, Removed};
 use super::ordered::{Done, What};
 use super::read::Root;
 use super::slots::{self, Turns};
-use super::{folders, give, hasher};
+use super::{folders, give, hasher, read};
+
+/// Between the decision of a poll and the bytes for it there is never more time.
+const MEANWHILE: Duration = Duration::from_secs(60);
 
 /// What everybody needs who changes a slot.
 pub(super) struct Hands {
@@ -28,6 +34,8 @@ pub(super) struct Hands {
     pub largest: u64,
     /// One image at a time is held in memory to be examined.
     examining: Mutex<()>,
+    /// What was replaced a moment ago, oldest first.
+    replaced: Mutex<VecDeque<(Instant, Arc<Image>)>>,
 }
 
 /// A folder that stands still in the catalogue until this is dropped.
@@ -95,6 +103,7 @@ impl Hands {
             turns: Turns::default(),
             largest,
             examining: Mutex::default(),
+            replaced: Mutex::default(),
         }
     }
 
@@ -166,6 +175,9 @@ impl Hands {
         self.keep_all(&root, &slot.folder(), &before, kind)?;
         let (name, facts) = (placing.name, placing.facts.clone());
         let made = folders::make(&root, slot)?;
+        if let Some(image) = &replaced {
+            self.note_replaced(image);
+        }
         let stamp = exchange::place(&root, &before, placing)?;
         made.stay();
         let after = still.done(
@@ -219,6 +231,29 @@ impl Hands {
         Ok(image
             .map_err(|error| PublishError::of(&rel, error))?
             .flatten())
+    }
+
+    fn note_replaced(&self, image: &Image) {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.retain(|(at, _)| at.elapsed() < MEANWHILE);
+        replaced.push_back((Instant::now(), Arc::new(image.clone())));
+    }
+
+    /// The kept copy of an image that was replaced a moment ago: a device that was told of it gets it still.
+    pub(super) fn replaced(&self, image: &Image) -> Option<Arc<Image>> {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.iter().find(|(at, old)| {
+            at.elapsed() < MEANWHILE && (&old.path, old.stamp) == (&image.path, image.stamp)
+        })?;
+        drop(replaced);
+        // Where it is does not begin at the root of the tree, and so is not sought there.
+        let path = self.kept.folder().join(image.facts.id().to_string());
+        let stamp = read::stamp(&fs::metadata(&path).ok()?);
+        Some(Arc::new(Image {
+            path: path.into(),
+            stamp,
+            ..image.clone()
+        }))
     }
 
     /// Removes all images of a kind, after each was kept.

@@ -65,6 +65,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch as generation};
+use tokio::task::spawn_blocking;
 
 use crate::firmware::{Found, HoldReason, Image, ImageKind, Sha256};
 use crate::health::Board;
@@ -289,9 +290,14 @@ impl Tree {
     /// When the file is another one by now, or cannot be read.
     pub async fn open(&self, image: &Arc<Image>) -> Result<Content, OpenError> {
         let content = self.bytes.open(image).await;
-        if content.is_err() {
-            self.hint(image);
+        if content.is_ok() {
+            return content;
         }
+        let (hands, old) = (self.hands.clone(), image.clone());
+        if let Ok(Some(copy)) = spawn_blocking(move || hands.replaced(&old)).await {
+            return self.bytes.open(&copy).await;
+        }
+        self.hint(image);
         content
     }
 
