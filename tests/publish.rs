@@ -203,6 +203,29 @@ fn what_was_said_of_the_old_image_is_not_said_of_the_new_one() {
 }
 
 #[test]
+fn what_nobody_would_read_is_not_written_beside_an_image() {
+    let house = House::new();
+    let long: Box<str> = "x".repeat(70_000).into();
+    let mut rules = Rules::default();
+    rules.notes.description = Some(long.clone());
+    let error = publish(&house, "dev/key", ImageKind::Firmware, &image8266(1), rules);
+    assert!(
+        matches!(error, Err(PublishError::TooLong { .. })),
+        "{error:?}"
+    );
+    let rules = Rules {
+        signature: Some(long),
+        ..Rules::default()
+    };
+    let error = publish(&house, "dev/key", ImageKind::Firmware, &image8266(1), rules);
+    assert!(
+        matches!(error, Err(PublishError::TooLong { .. })),
+        "{error:?}"
+    );
+    assert!(files(&house).is_empty());
+}
+
+#[test]
 fn folders_are_made_as_the_tree_has_them() {
     let house = House::new();
     fs::create_dir(house.ota().join("dev")).unwrap();

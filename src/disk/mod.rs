@@ -52,13 +52,21 @@ impl Draft {
         }
     }
 
+    /// What was written so far is on disk: the last chance to hear that there is no room.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.as_file().sync_all()
+    }
+
     /// Everything that was written, read back from its file; all of it is on disk then.
     ///
     /// # Errors
     /// When the disk did not take it, or does not give it back.
     pub fn read_back(&mut self) -> io::Result<Vec<u8>> {
+        self.sync()?;
         let file = self.file.as_file_mut();
-        file.sync_all()?;
         let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
         file.rewind()?;
         file.read_to_end(&mut bytes)?;
@@ -70,7 +78,7 @@ impl Draft {
     /// # Errors
     /// When the disk does not take it. Unless the very last step failed, what was there before still is.
     pub fn commit(self) -> io::Result<File> {
-        self.file.as_file().sync_all()?;
+        self.sync()?;
         let file = self.file.persist(&self.path).map_err(|error| error.error)?;
         sync_folder(folder_of(&self.path))?;
         Ok(file)

@@ -13,7 +13,7 @@ use super::catalog::Beside;
 use super::read;
 
 /// Nobody writes more than this beside an image.
-const LARGEST_BESIDE: u64 = 64 * 1024;
+pub(super) const LARGEST_BESIDE: u64 = 64 * 1024;
 
 /// `<image>.toml`
 #[derive(Deserialize)]

@@ -10,9 +10,9 @@ use crate::firmware::{Facts, ImageKind, Slot, Stamp};
 
 use super::beside::ENDS;
 use super::catalog::{Folder, Known};
-use super::names;
 use super::order::{Expect, Notes, PublishError};
 use super::read::{self, Root};
+use super::{names, slots};
 
 /// Less what the process masks: people of the group may change what others have published.
 pub(super) const MODE: u32 = 0o664;
@@ -41,21 +41,27 @@ pub(super) fn place(
     let folder = root.path.join(&rel);
     let failed = |error| PublishError::of(&rel, error);
     let beside = |end: &str| folder.join(format!("{name}{end}"));
+    let note = placing.notes.text()?;
     let mut drafts = Vec::new();
-    let note = placing.notes.text();
     for (end, text) in [(".toml", note.as_deref()), (".minisig", placing.signature)] {
         if let Some(text) = text {
             let mut draft = Draft::beside(&beside(end), MODE).map_err(failed)?;
             draft.write_all(text.as_bytes()).map_err(failed)?;
-            drafts.push(draft);
+            draft.sync().map_err(failed)?;
+            drafts.push((end, draft));
         }
+    }
+    if placing.expect != Expect::Any && has_changed(&folder, before, kind) {
+        let now = slots::revision(before);
+        return Err(PublishError::Changed { now });
     }
     // What is said of the old image is not true of the new one.
     for end in ENDS {
-        remove(&beside(end)).map_err(failed)?;
-    }
-    for draft in drafts {
-        draft.commit().map_err(failed)?;
+        match drafts.iter().position(|(of, _)| *of == end) {
+            Some(at) => drafts.swap_remove(at).1.commit().map(drop),
+            None => remove(&beside(end)),
+        }
+        .map_err(failed)?;
     }
     let file = placing
         .draft
@@ -68,6 +74,14 @@ pub(super) fn place(
     }
     disk::sync_folder(&folder).map_err(failed)?;
     Ok(stamp)
+}
+
+/// A file was put over another by somebody else, since the folder was looked at.
+fn has_changed(folder: &Path, before: &Folder, kind: ImageKind) -> bool {
+    let stamp =
+        |file: &Known| fs::metadata(folder.join(&*file.name)).map(|meta| read::stamp(&meta));
+    let mut files = before.files.iter().filter(|file| file.kind == kind);
+    files.any(|file| stamp(file).ok() != Some(file.stamp))
 }
 
 /// The files that would be given instead of a new one of this name, or might be.

@@ -20,7 +20,7 @@ use super::order::{Expect, Notes, PublishError, Published, Removed};
 use super::ordered::{Done, What};
 use super::read::Root;
 use super::slots::{self, Turns};
-use super::{folders, give, hasher, read};
+use super::{folders, give, hasher, order, read};
 
 /// Between the decision of a poll and the bytes for it there is never more time.
 const MEANWHILE: Duration = Duration::from_secs(60);
@@ -161,6 +161,8 @@ impl Hands {
         placing: Placing<'_>,
     ) -> Result<Published, PublishError> {
         let Placing { slot, kind, .. } = placing;
+        placing.notes.text()?;
+        order::check_length(placing.signature)?;
         let root = self.ground()?;
         let before = still.check(kind, placing.expect)?;
         let replaced = self.given(&root, slot, &before, kind)?;
@@ -268,10 +270,9 @@ impl Hands {
         let rel = slot.folder();
         let before = still.check(kind, expect)?;
         let given = self.given(&root, slot, &before, kind)?;
-        let names: Vec<&str> = before
-            .files
+        // Whoever is killed in between leaves the one that was given, and nothing that it hid.
+        let names: Vec<&str> = files(&before, kind)
             .iter()
-            .filter(|file| file.kind == kind)
             .map(|file| &*file.name)
             .collect();
         if names.is_empty() {
@@ -310,7 +311,7 @@ impl Hands {
         };
         folders::nearest(&root, slot)?;
         let path = root.path.join(&rel).join(format!("{}.toml", file.name));
-        match notes.text() {
+        match notes.text()? {
             Some(text) => disk::place(&path, text.as_bytes(), MODE),
             None => exchange::remove(&path),
         }
@@ -328,10 +329,7 @@ impl Hands {
         folder: &Folder,
         kind: ImageKind,
     ) -> Result<(), PublishError> {
-        let chosen = slots::chosen(folder, kind).map(|file| &file.name);
-        let mut files: Vec<&Known> = folder.files.iter().filter(|f| f.kind == kind).collect();
-        files.sort_by_key(|file| Some(&file.name) == chosen);
-        for file in files {
+        for file in files(folder, kind) {
             let Some(image) =
                 sound(root, rel, file).map_err(|error| PublishError::of(rel, error))?
             else {
@@ -348,6 +346,15 @@ impl Hands {
         }
         Ok(())
     }
+}
+
+/// The files of a kind, the one that is given last.
+fn files(folder: &Folder, kind: ImageKind) -> Vec<&Known> {
+    let chosen = slots::chosen(folder, kind).map(|file| &file.name);
+    let all = folder.files.iter();
+    let mut files: Vec<&Known> = all.filter(|file| file.kind == kind).collect();
+    files.sort_by_key(|file| Some(&file.name) == chosen);
+    files
 }
 
 /// A file as an image; `None` when it is none. One that was not examined yet is examined here.

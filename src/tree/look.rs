@@ -23,7 +23,10 @@ impl Keeper {
             return;
         };
         if self.still.contains(rel) {
-            // Half of an order is no picture; there is a look when it is over.
+            // Half of an order is no picture; there is a look when it is over. The first scan is not over before that.
+            if !self.catalog.complete && self.sweeping {
+                self.sweep.insert(0, rel.to_owned());
+            }
             return;
         }
         let known = self

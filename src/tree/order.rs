@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::beside::LARGEST_BESIDE;
 use crate::firmware::{Defect, Facts, Family, HoldReason, ImageKind, Sha256, Slot};
 
 /// What a slot must hold for an order to be carried out: two people never overwrite each other unseen.
@@ -177,6 +178,14 @@ pub enum PublishError {
         /// The slot.
         slot: Slot,
     },
+    /// A text beside the image that nobody would read.
+    #[error(
+        "title, version and description, or the signature, have more than {limit} bytes: say less"
+    )]
+    TooLong {
+        /// So many are allowed.
+        limit: u64,
+    },
     /// A folder that the tree does not serve, or that lies elsewhere.
     #[error("{path} {why}", path = path.display())]
     Refused {
@@ -226,7 +235,10 @@ impl From<Defect> for PublishError {
 
 impl Notes {
     /// The text of `<image>.toml`; `None` when there is nothing to say.
-    pub(super) fn text(&self) -> Option<String> {
+    ///
+    /// # Errors
+    /// When it is longer than the tree reads.
+    pub(super) fn text(&self) -> Result<Option<String>, PublishError> {
         let fields = [
             ("title", &self.title),
             ("version", &self.version),
@@ -236,6 +248,17 @@ impl Notes {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?.into())))
             .collect();
-        (!table.is_empty()).then(|| table.to_string())
+        let text = (!table.is_empty()).then(|| table.to_string());
+        check_length(text.as_deref())?;
+        Ok(text)
+    }
+}
+
+/// Checks that the tree reads a text beside an image.
+pub(super) fn check_length(text: Option<&str>) -> Result<(), PublishError> {
+    let limit = LARGEST_BESIDE;
+    match text.is_some_and(|text| text.len() as u64 > limit) {
+        true => Err(PublishError::TooLong { limit }),
+        false => Ok(()),
     }
 }

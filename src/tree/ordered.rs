@@ -64,12 +64,16 @@ impl Keeper {
 
     /// Looks at a folder for the last time before an order.
     pub(super) fn stand_still(&mut self, folder: &Path) {
-        // In a tree that was empty from the start there is nothing to miss.
+        self.look_if_any(folder);
+        self.still.insert(folder.to_owned());
+        self.publish(true);
+    }
+
+    /// Looks at a folder that is there or was. In a tree that was empty from the start there is nothing to miss.
+    fn look_if_any(&mut self, folder: &Path) {
         if self.catalog.at(folder).is_some() || self.settings.root.join(folder).exists() {
             self.look(folder);
         }
-        self.still.insert(folder.to_owned());
-        self.publish(true);
     }
 
     /// Takes in what became of an order, before anybody hears that it was carried out.
@@ -81,12 +85,14 @@ impl Keeper {
             memory.renamed.insert(name.clone());
         }
         self.order = done.what.is_some().then_some(done);
-        self.look(&folder);
+        self.look_if_any(&folder);
         self.order = None;
         // The other files of the folder are judged as ever.
         self.judge(&folder);
         self.publish(true);
-        self.enqueue(&folder);
+        if self.catalog.at(&folder).is_some() {
+            self.enqueue(&folder);
+        }
         if let Some(reply) = reply {
             // Who does not wait any more is gone.
             let _ = reply.send(());

@@ -125,6 +125,8 @@ impl Tree {
             let now = self.slot(from).and_then(|view| view.revision);
             return Err(PublishError::Changed { now });
         }
+        // Whoever cannot empty the one does not fill the other.
+        drop(self.hands.begin(from)?);
         let stock = Stock {
             bytes,
             kind,
