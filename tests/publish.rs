@@ -12,7 +12,9 @@ use crate::tree_kit::{
 use otatree::firmware::forge::{Esp32, esp32_boot_loader};
 use otatree::firmware::forge::{gzipped, littlefs, merged, partition_table};
 use otatree::firmware::{Found, HoldReason, ImageKind, Md5, Sha256, Slot};
-use otatree::tree::{Announced, Content, Expect, Notes, PublishError, Published, Rules};
+use otatree::tree::{
+    Announced, Content, Expect, Notes, PublishError, Published, Publishing, Rules,
+};
 
 /// Nothing that is dropped counts before the test is over.
 pub const NEVER: &str = "settle = \"1h\"\nremoval_grace = \"1h\"\nquiet = \"1h\"";
@@ -223,6 +225,12 @@ fn what_nobody_would_read_is_not_written_beside_an_image() {
         "{error:?}"
     );
     assert!(files(&house).is_empty());
+}
+
+#[test]
+fn an_upload_can_go_from_thread_to_thread() {
+    const fn goes<T: Send>() {}
+    goes::<Publishing>();
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn versions_are_the_images_of_a_slot_newest_first() {
     );
     assert!(
         apps.iter()
-            .all(|version| version.kept.is_some() && version.facts.is_some())
+            .all(|version| version.kept.is_some() && version.size.is_some())
     );
     assert_eq!(versions.len(), 4);
     let copies = fs::read_dir(house.dir.path().join("state/kept")).unwrap();
@@ -162,6 +162,27 @@ fn a_copy_that_is_damaged_is_not_given() {
         "{error:?}"
     );
     assert_offered(&house, NODE, &image8266(2));
+}
+
+#[test]
+fn copies_that_somebody_tidied_away_stop_nobody() {
+    let house = House::with("[state]\nkeep_previous = 1");
+    publish_app(&house, "dev/key", &image8266(1)).unwrap();
+    let kept = house.dir.path().join("state/kept");
+    for n in 2..6 {
+        for copy in fs::read_dir(&kept).unwrap() {
+            let path = copy.unwrap().path();
+            if !path.ends_with("slots.json") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        publish_app(&house, "dev/key", &image8266(n)).unwrap();
+        assert_eq!(ids(&house, "dev/key"), [id(n), id(n - 1)]);
+    }
+    let key = slot("dev/key");
+    let back = house.tree.rollback(&key, APP, Back::Previous, Expect::Any);
+    assert_eq!(back.unwrap().id, id(4));
+    assert!(!house.board.now().contains_key("kept-images"));
 }
 
 #[test]

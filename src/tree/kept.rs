@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
-use crate::firmware::{Facts, Image, ImageKind, Sha256};
+use crate::firmware::{Family, Image, ImageKind, Sha256};
 use crate::health::Board;
 
 use super::{Settings, beside, hasher};
@@ -42,11 +42,23 @@ pub struct Copy {
     pub kind: ImageKind,
     /// When it was kept.
     pub kept: Option<Timestamp>,
-    /// What was known of it, with what `<image>.toml` said.
-    pub facts: Option<Facts>,
+    /// Its length in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Whose image it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// Its name for people, in its bytes or in `<image>.toml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<Box<str>>,
+    /// Its version, in its bytes or in `<image>.toml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Box<str>>,
     /// What people wrote about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Box<str>>,
     /// `<image>.minisig`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<Box<str>>,
 }
 
@@ -57,7 +69,10 @@ impl Copy {
             id: image.facts.id(),
             kind: image.kind,
             kept: Some(Timestamp::now()),
-            facts: Some(Facts::clone(&image.facts)),
+            size: Some(image.facts.size),
+            family: Some(image.facts.family),
+            title: image.facts.title.clone(),
+            version: image.facts.version.clone(),
             note: image.note.clone(),
             signature: beside::signature(path),
         }
@@ -80,7 +95,10 @@ impl From<Line> for Copy {
                 id,
                 kind: ImageKind::Firmware,
                 kept: None,
-                facts: None,
+                size: None,
+                family: None,
+                title: None,
+                version: None,
                 note: None,
                 signature: None,
             },
@@ -208,8 +226,13 @@ impl Kept {
         let newest = slots
             .get(slot)
             .and_then(|copies| copies.iter().find(|copy| copy.kind == image.kind));
-        let same = newest.is_some_and(|copy| {
-            (copy.facts.as_ref(), &copy.note) == (Some(&*image.facts), &image.note)
+        let copy = Copy::of(image, &self.root.join(&image.path));
+        let kept = copy.kept;
+        let same = newest.is_some_and(|newest| {
+            Copy {
+                kept,
+                ..newest.clone()
+            } == copy
         });
         if same && self.folder.join(image.facts.id().to_string()).exists() {
             return Ok(true);
@@ -217,7 +240,6 @@ impl Kept {
         if !self.copy(image)? {
             return Ok(false);
         }
-        let copy = Copy::of(image, &self.root.join(&image.path));
         self.enter(&mut slots, slot, copy)?;
         Ok(true)
     }
@@ -240,7 +262,8 @@ impl Kept {
     }
 
     fn enter(&self, slots: &mut Slots, slot: &Path, copy: Copy) -> io::Result<()> {
-        let copies = slots.entry(slot.to_owned()).or_default();
+        let mut all = slots.clone();
+        let copies = all.entry(slot.to_owned()).or_default();
         copies.retain(|other| other.id != copy.id);
         let kind = copy.kind;
         copies.insert(0, copy);
@@ -254,11 +277,17 @@ impl Kept {
             }
             stays
         });
-        let list = serde_json::to_vec_pretty(slots)?;
+        let list = serde_json::to_vec_pretty(&all)?;
         disk::place(&self.folder.join("slots.json"), &list, MODE)?;
+        *slots = all;
         for id in dropped {
-            if !slots.values().flatten().any(|copy| copy.id == id) {
-                fs::remove_file(self.folder.join(id.to_string()))?;
+            if slots.values().flatten().any(|copy| copy.id == id) {
+                continue;
+            }
+            match fs::remove_file(self.folder.join(id.to_string())) {
+                // Somebody has tidied up by hand.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         Ok(())

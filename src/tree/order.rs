@@ -115,8 +115,14 @@ pub struct Version {
     pub kind: ImageKind,
     /// When it was kept; `None` where nobody wrote that down.
     pub kept: Option<Timestamp>,
-    /// What is known of it, with what `<image>.toml` said at the time.
-    pub facts: Option<Arc<Facts>>,
+    /// Its length in bytes, as far as it is known.
+    pub size: Option<u64>,
+    /// Whose image it is, as far as it is known.
+    pub family: Option<Family>,
+    /// Its name for people, in its bytes or in `<image>.toml` at the time.
+    pub title: Option<Box<str>>,
+    /// Its version, in its bytes or in `<image>.toml` at the time.
+    pub version: Option<Box<str>>,
     /// What people wrote about it.
     pub note: Option<Box<str>>,
     /// The slot gives it now.

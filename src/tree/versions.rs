@@ -43,7 +43,10 @@ impl Tree {
                 kind: copy.kind,
                 kept: copy.kept,
                 current: current(copy.kind) == Some(copy.id),
-                facts: copy.facts.map(Arc::new),
+                size: copy.size,
+                family: copy.family,
+                title: copy.title,
+                version: copy.version,
                 note: copy.note,
             })
             .collect()
@@ -189,14 +192,13 @@ impl Tree {
         drop(stock.bytes);
         let (facts, name) = self.hands.examine(&mut draft, stock.kind, &rel)?;
         let known = stock.known;
-        let said = known.facts.as_ref();
         // What the bytes say themselves needs no note.
-        let differs = |said: Option<&Box<str>>, own: &Option<Box<str>>| {
-            said.filter(|said| Some(*said) != own.as_ref()).cloned()
+        let differs = |said: &Option<Box<str>>, own: &Option<Box<str>>| {
+            said.clone().filter(|said| Some(said) != own.as_ref())
         };
         let notes = Notes {
-            title: differs(said.and_then(|said| said.title.as_ref()), &facts.title),
-            version: differs(said.and_then(|said| said.version.as_ref()), &facts.version),
+            title: differs(&known.title, &facts.title),
+            version: differs(&known.version, &facts.version),
             description: known.note.clone(),
         };
         self.hands.place(
