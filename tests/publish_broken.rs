@@ -442,6 +442,25 @@ fn an_upload_before_the_tree_was_read_counts_at_once() {
 }
 
 #[test]
+fn what_lies_below_a_slot_is_read_though_somebody_publishes_to_it_meanwhile() {
+    let house = restarted(House::new(), "settle = \"0s\"", |house| {
+        for n in 0..2000 {
+            fs::create_dir_all(house.ota().join(format!("dev/lotus/n{n}"))).unwrap();
+        }
+        house.put("dev/lotus/n1999/firmware.bin", &image8266(1));
+    });
+    for seed in 2..5 {
+        publish_app(&house, "dev/lotus", &image8266(seed)).unwrap();
+    }
+    wait_until("the tree is read", || house.tree.catalog().complete);
+    let lotus = house.tree.catalog();
+    let lotus = lotus.at(Path::new("dev/lotus")).unwrap();
+    assert_eq!(lotus.children.len(), 2000);
+    assert!(lotus.children.iter().all(|(_, node)| node.inode != 0));
+    house.wait_served("dev/lotus/n1999/key", &image8266(1));
+}
+
+#[test]
 fn nothing_is_published_into_a_tree_that_is_not_there() {
     let house = House::new();
     app(&house, 1).unwrap();
