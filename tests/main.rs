@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by failing")]
 
 mod addresses;
+mod api_frugal_iot;
 mod api_images;
 mod api_kit;
 mod api_people;

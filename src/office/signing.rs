@@ -58,6 +58,22 @@ impl Office {
             .await?)
     }
 
+    /// Who knows this password, without a session.
+    ///
+    /// # Errors
+    /// As with [`Office::log_in`].
+    pub async fn password(
+        &self,
+        name: &UserName,
+        password: &Secret,
+        address: Option<IpAddr>,
+    ) -> Result<Actor, OfficeError> {
+        let people = self.people()?;
+        Ok(people
+            .password(name, password, address, Timestamp::now())
+            .await?)
+    }
+
     /// Ends a session.
     ///
     /// # Errors

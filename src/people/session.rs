@@ -1,7 +1,7 @@
 //! Signing in and out with a browser.
 
 use std::net::IpAddr;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::params;
@@ -25,26 +25,7 @@ impl People {
         address: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Secret, PeopleError> {
-        let limiter = || {
-            self.0
-                .limiter
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        limiter()
-            .begin(name, address, now)
-            .map_err(PeopleError::SlowDown)?;
-        let stored = self
-            .0
-            .now
-            .load()
-            .users
-            .get(name)
-            .map(|user| user.password.clone());
-        if !self.0.passwords.verify(password, stored.as_deref()).await? {
-            return Err(PeopleError::WrongLogin);
-        }
-        limiter().succeeded(name, address);
+        let stored = self.check_password(name, password, address, now).await?;
         let secret = Secret::generate()?;
         let (digest, name) = (secret.digest(), name.clone());
         self.change(move |tx| {
@@ -74,6 +55,54 @@ impl People {
         })
         .await?;
         Ok(secret)
+    }
+
+    /// Who knows this password now, without a session. It costs and counts as signing in does.
+    ///
+    /// # Errors
+    /// When name or password are wrong, or too many tries failed before.
+    pub async fn password(
+        &self,
+        name: &UserName,
+        password: &Secret,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Actor, PeopleError> {
+        self.check_password(name, password, address, now).await?;
+        let people = self.0.now.load();
+        let user = people.users.get(name).ok_or(PeopleError::WrongLogin)?;
+        Ok(Actor::new(Who::User(name.clone()), address, user.grants()))
+    }
+
+    /// Gives the password as it is stored, if it is the right one.
+    async fn check_password(
+        &self,
+        name: &UserName,
+        password: &Secret,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<str>>, PeopleError> {
+        let limiter = || {
+            self.0
+                .limiter
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        limiter()
+            .begin(name, address, now)
+            .map_err(PeopleError::SlowDown)?;
+        let stored = self
+            .0
+            .now
+            .load()
+            .users
+            .get(name)
+            .map(|user| user.password.clone());
+        if !self.0.passwords.verify(password, stored.as_deref()).await? {
+            return Err(PeopleError::WrongLogin);
+        }
+        limiter().succeeded(name, address);
+        Ok(stored)
     }
 
     /// Who shows this cookie, if the session lives. In memory; never waits.

@@ -1,3 +1,4 @@
 //! Ways in for people and their programs. Such a door sees only the office and `http`.
 
 pub mod api;
+pub mod frugal_iot;

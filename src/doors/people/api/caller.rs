@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
-use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, COOKIE};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode};
 
 use super::problem::Problem;
 use crate::http::{Client, Scheme};
@@ -43,6 +46,48 @@ impl FromRequestParts<Office> for Signed {
         let caller = caller(parts)?;
         Ok(Self(actor(office, caller, &parts.headers)?))
     }
+}
+
+/// The same, or somebody who sends their password with each request (HTTP Basic); a token does as the password.
+pub struct Known(pub Actor);
+
+impl FromRequestParts<Office> for Known {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, office: &Office) -> Result<Self, Response> {
+        let known = async {
+            let caller = caller(parts)?;
+            match basic(&parts.headers) {
+                None => Ok(actor(office, caller, &parts.headers)?),
+                Some((_, token)) if token.starts_with("otatree_") => {
+                    Ok(office.token(&token, caller.address())?)
+                }
+                Some((user, password)) => {
+                    let user = user.parse().map_err(|_| OfficeError::NotSignedIn)?;
+                    let password = Secret::new(password);
+                    Ok(office.password(&user, &password, caller.address()).await?)
+                }
+            }
+        };
+        known.await.map(Self).map_err(|problem: Problem| {
+            let mut response = problem.into_response();
+            if response.status() == StatusCode::UNAUTHORIZED {
+                let how = HeaderValue::from_static("Basic realm=\"otatree\", charset=\"UTF-8\"");
+                response.headers_mut().append(WWW_AUTHENTICATE, how);
+            }
+            response
+        })
+    }
+}
+
+/// User and password of HTTP Basic.
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    let bytes = STANDARD.decode(encoded.trim_ascii()).ok();
+    let pair = String::from_utf8(bytes.filter(|_| scheme.eq_ignore_ascii_case("basic"))?).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 /// Where it came from, without a look at any credential.

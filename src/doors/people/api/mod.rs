@@ -11,21 +11,21 @@
 //!
 //! The routes need no network: [`Api::call`] takes a request from wherever it came.
 
-mod caller;
+pub(super) mod caller;
 mod devices;
 mod document;
 mod extract;
 mod guard;
 mod history;
-mod images;
+pub(super) mod images;
 mod orgs;
 mod place;
-mod problem;
+pub(super) mod problem;
 mod session;
 mod shape;
 mod slots;
 mod tokens;
-mod upload;
+pub(super) mod upload;
 mod users;
 
 use axum::Router;
@@ -47,19 +47,44 @@ const LARGEST_JSON: usize = 64 * 1024;
 
 /// The routes; clones share them.
 #[derive(Clone)]
-pub struct Api(Router);
+pub struct Api {
+    routes: Router,
+    office: Office,
+    https: Option<u16>,
+}
 
 impl Api {
     /// The routes over an office. `https` is the port that plain listeners name.
     #[must_use]
     pub fn new(office: Office, https: Option<u16>) -> Self {
-        Self(guard::around(document::routes(office), https))
+        Self {
+            routes: guard::around(document::routes(office.clone()), https),
+            office,
+            https,
+        }
+    }
+
+    /// Other routes over the same office, guarded in the same way.
+    pub(super) fn beside(&self, routes: Router<Office>) -> Self {
+        Self {
+            routes: guard::around(routes.with_state(self.office.clone()), self.https),
+            ..self.clone()
+        }
+    }
+
+    /// Answers a request of the shared listeners.
+    pub(super) fn answer(&self, request: &http::Request) -> Answer {
+        let caller = Caller::Client(request.client(), request.scheme());
+        let (api, request) = (self.clone(), request.with_body().map(Body::new));
+        Answer::Later(Box::pin(async move {
+            reply(api.call(caller, request).await).await
+        }))
     }
 
     /// Answers one request. A client's credential is checked; the local operator's need not be.
     pub async fn call(&self, caller: Caller, mut request: Request<Body>) -> Response<Body> {
         request.extensions_mut().insert(caller);
-        match self.0.clone().oneshot(request).await {
+        match self.routes.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
@@ -83,11 +108,7 @@ impl HttpDoor for Door {
         if !below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Answer::NotMine;
         }
-        let caller = Caller::Client(request.client(), request.scheme());
-        let (api, request) = (self.0.clone(), request.with_body().map(Body::new));
-        Answer::Later(Box::pin(async move {
-            reply(api.call(caller, request).await).await
-        }))
+        self.0.answer(request)
     }
 }
 
