@@ -581,5 +581,7 @@ fn a_file_is_inspected_without_being_published() {
     assert_eq!(good["facts"]["sha256"], Sha256::of(&image).to_string());
     let bad = done(&send(&house, &who, "POST", "/inspect", &[], b"hello"));
     assert!(bad["defect"].is_object(), "{bad}");
+    let large = send(&house, &who, "POST", "/inspect", &[], &vec![0; 33 << 20]);
+    assert_eq!((large.status, &*large.problem()), (413, "too-large"));
     assert!(files(&house).is_empty());
 }

@@ -6,6 +6,7 @@ mod api_frugal_iot;
 mod api_images;
 mod api_kit;
 mod api_people;
+mod api_program;
 mod api_schema;
 mod api_table;
 mod arrows;

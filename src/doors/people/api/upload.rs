@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -309,17 +309,20 @@ pub async fn inspect(
     State(office): State<Office>,
     Signed(_): Signed,
     Query(which): Query<Which>,
-    body: Body,
+    mut body: Body,
 ) -> Result<Json<Report>, Problem> {
-    let largest = usize::try_from(office.largest_image()).unwrap_or(usize::MAX);
-    let bytes = to_bytes(body, largest).await.map_err(|error| {
-        let text = error.to_string();
-        if text.contains("limit") {
-            let why = format!("an image has at most {largest} bytes");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why)
-        } else {
-            cut_off()
+    let mut bytes = Vec::new();
+    while let Some(more) = next(&mut body).await {
+        bytes.extend_from_slice(&more?);
+        if bytes.len() as u64 > office.largest_image() {
+            let why = format!("an image has at most {} bytes", office.largest_image());
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                why,
+            ));
         }
-    })?;
+    }
+    let bytes = bytes.into();
     Ok(Json(office.inspect(bytes, which.kind.into()).await?))
 }
