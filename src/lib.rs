@@ -51,7 +51,7 @@
 //! | certificates | `server/tls/` |
 //! | a table of the database | a new step in `store/`, never an old one |
 //! | who may do what | `people/actor.rs` |
-//! | a command | `cli/<command>.rs`, `cli/office/` about people |
+//! | a command | `cli/<command>.rs`, `cli/images/` and `cli/office/` for those that ask a server |
 //! | which server a command asks, and how | `cli/client/` |
 //! | a call of the API | `doors/people/api/`, and the office that does it |
 //!

@@ -417,3 +417,91 @@ fn the_documented_ways_publish_to_a_real_server() {
     printed(&bash(&line, &token));
     assert_eq!(poll(&program, "dev/lotus/n/sht30_d1_mini"), md5(3));
 }
+
+#[test]
+fn a_refusal_is_heard_while_a_large_file_is_under_way() {
+    let (place, _) = developer();
+    fs::write(place.path("littlefs.bin"), littlefs(4096, 2048)).unwrap();
+    let program = place.serve();
+    let publish = ["publish", "littlefs.bin", "dev/lotus/sensor"];
+    let said = failed(&remote(&place, &program, "otatree_x", &publish), 1);
+    assert!(said.contains("good token"), "{said}");
+    let http = format!("http://{}", program.addresses().0);
+    let mut command = place.command(&publish);
+    command
+        .args(["--server", &http])
+        .env("OTATREE_TOKEN", "otatree_x");
+    assert!(failed(&command.output().unwrap(), 1).contains("good token"));
+    // What the server alone knows: here, its limit.
+    drop(program);
+    place.configure("");
+    let text = fs::read_to_string(place.path("config.toml")).unwrap();
+    let text = text.replace("[tree]", "[tree]\nlargest_image = \"1 MiB\"");
+    fs::write(place.path("config.toml"), text).unwrap();
+    let _program = place.serve();
+    let said = failed(&place.run(&publish), 1);
+    assert!(said.contains("largest_image"), "{said}");
+}
+
+#[test]
+fn the_control_socket_is_the_api_for_curl_as_well() {
+    let (place, _) = developer();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md")).unwrap();
+    let line = page
+        .lines()
+        .find(|line| line.contains("--unix-socket"))
+        .unwrap();
+    let _program = place.serve();
+    let mut command = bare("bash".as_ref(), place.dir.path());
+    let orgs = printed(
+        &command
+            .args(["-euc", &line.replace("sudo ", "")])
+            .output()
+            .unwrap(),
+    );
+    assert!(orgs.contains("\"dev\""), "{orgs}");
+}
+
+#[test]
+fn a_push_is_checked_out_into_the_tree_with_modes_that_the_group_can_use() {
+    let place = Place::new("");
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/publishing.md"))
+        .unwrap();
+    let recipe: Vec<&str> = page
+        .split("**git.**")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .skip_while(|line| !line.starts_with("    "))
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| &line[4..])
+        .collect();
+    let here = place.dir.path().display();
+    let recipe = recipe
+        .join("\n")
+        .replace("/srv/git/", &format!("{here}/"))
+        .replace("/srv/ota/", &format!("{here}/ota/"));
+    fs::create_dir(place.path("ota/dev")).unwrap();
+    let program = place.serve();
+    let script = format!(
+        "umask 077\n{recipe}\ngit init -q -b main clone && cd clone && mkdir -p lotus/sensor && cp ../1.bin lotus/sensor/firmware.bin
+        git add . && git -c user.name=a -c user.email=a@example.org commit -qm one && git push -q ../ota-dev.git main"
+    );
+    fs::write(place.path("1.bin"), image8266(1)).unwrap();
+    let mut command = bare("bash".as_ref(), place.dir.path());
+    let output = command
+        .args(["-euc", &script])
+        .env("HOME", place.dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    wait_until("it is served", || {
+        poll(&program, "dev/lotus/n/sensor") == md5(1)
+    });
+    let mode = fs::metadata(place.path("ota/dev/lotus/sensor/firmware.bin"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o664);
+}
