@@ -355,6 +355,7 @@ impl Drop for House {
 /// What the tree wants to know, as `otatree serve` has it.
 pub fn settings(config: &Config) -> Settings {
     let tree = &config.tree;
+    let frugal_iot = &config.doors.frugal_iot;
     Settings {
         root: tree.root.clone(),
         state: config.state.dir.clone(),
@@ -367,6 +368,9 @@ pub fn settings(config: &Config) -> Settings {
         poll: tree.poll,
         largest_image: tree.largest_image.as_u64(),
         memory: tree.memory.as_u64(),
+        prefix: frugal_iot
+            .enabled
+            .then(|| frugal_iot.prefix.as_str().into()),
         keep_previous: config.state.keep_previous,
         live: true,
     }

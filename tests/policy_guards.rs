@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::house::{Answer, House, esp32, esp8266, image8266};
-use crate::tree_kit::restarted;
-use otatree::firmware::forge::Esp32;
+use crate::tree_kit::{problems, restarted};
+use otatree::firmware::forge::{Esp32, gzipped};
 use otatree::firmware::{ImageKind, Md5, Sha256};
 
 const SLOT: &str = "dev/+/key/firmware.bin";
@@ -157,4 +157,90 @@ fn what_a_node_reports_after_it_took_an_image_in_full_is_not_by_hand() {
     crate::house::wait_until("the download counts", || {
         reports(&house, "node", &sum(102)).decision() == "update"
     });
+}
+
+fn app(knows_its_way: bool, version: &str) -> Vec<u8> {
+    Esp32 {
+        knows_its_way,
+        version,
+        ..Esp32::default()
+    }
+    .build()
+}
+
+#[test]
+fn an_image_that_lacks_a_text_is_withheld_until_the_policy_is_another() {
+    let house = House::new();
+    house.put_renamed(SLOT, &app(true, "greenhouse"));
+    house.wait_served(NODE, &app(true, "greenhouse"));
+    for (folder, wanted) in [
+        ("dev/+/key", "withheld"),
+        ("dev", "withheld"),
+        ("dev/lotus", "offered, and held for this device"),
+    ] {
+        let policy = format!("{folder}/ota.toml");
+        house.put(&policy, b"must_contain = [\"ota_update\", \"green\"]");
+        crate::tree_kit::wait_noticed(&house);
+        house.wait_decision(NODE, "update");
+        house.put(&policy, b"must_contain = [\"ota_update\", \"blue\"]");
+        house.wait_decision(NODE, "held lacks-bytes");
+        let problem = "dev/+/key/firmware.bin: it does not contain \"blue\"";
+        assert_eq!(
+            problems(&house).contains(problem),
+            wanted == "withheld",
+            "{folder}: {}",
+            problems(&house)
+        );
+        let file = house.head(&format!("/files/{SLOT}"));
+        let held = file.decision() == "held lacks-bytes";
+        assert_eq!(held, wanted == "withheld", "{folder}: {file:?}");
+        house.remove(&policy);
+        house.wait_decision(NODE, "update");
+    }
+}
+
+#[test]
+fn a_text_is_looked_for_in_what_a_compressed_image_inflates_to() {
+    let house = House::new();
+    house.put("dev/ota.toml", b"must_contain = [\"ota_update\"]");
+    let image = gzipped(&image8266(1));
+    house.put_renamed("dev/+/key/firmware.bin.gz", &image);
+    house.wait_served(NODE, &image);
+    house.put("dev/ota.toml", b"must_contain = [\"OTA_update\"]");
+    house.wait_decision(NODE, "held lacks-bytes");
+}
+
+#[test]
+fn an_app_that_does_not_know_its_way_back_is_a_problem_and_is_given() {
+    let house = House::new();
+    house.put_renamed(SLOT, &app(false, "1"));
+    house.wait_served(NODE, &app(false, "1"));
+    assert!(problems(&house).contains("does not contain \"ota_update\""));
+    house.put("dev/ota.toml", b"must_contain = []");
+    crate::house::wait_until("it is meant so", || problems(&house).is_empty());
+    house.wait_decision(NODE, "update");
+    let other = House::with("[doors.frugal_iot]\nprefix = \"greenhouse\"");
+    other.put_renamed(SLOT, &app(true, "1"));
+    crate::tree_kit::wait_problem(&other, "does not contain \"greenhouse\"");
+}
+
+#[test]
+fn what_was_found_in_an_image_is_known_after_a_restart() {
+    let house = House::new();
+    house.put("dev/ota.toml", b"must_contain = [\"ota_update\"]");
+    house.put_renamed(SLOT, &app(true, "1"));
+    house.wait_served(NODE, &app(true, "1"));
+    // What changed a moment ago is examined again, whatever is cached.
+    crate::house::wait_until("the file is at rest", || {
+        let folder = crate::tree_kit::folder(&house, "dev/+/key");
+        folder.is_some_and(|folder| folder.files.iter().all(|file| !file.racy))
+    });
+    let house = restarted(house, AT_ONCE, |_| {});
+    house.wait_served(NODE, &app(true, "1"));
+    assert_eq!(house.tree.examined(), 0);
+    let house = restarted(house, AT_ONCE, |house| {
+        house.put("dev/ota.toml", b"must_contain = [\"blue\"]");
+    });
+    house.wait_decision(NODE, "held lacks-bytes");
+    assert_eq!(house.tree.examined(), 1);
 }

@@ -12,6 +12,7 @@ use otatree::tree::{Catalog, Patience, Settings, Tree};
 /// What the tree wants to know.
 pub fn tree(config: &Config) -> Settings {
     let tree = &config.tree;
+    let frugal_iot = &config.doors.frugal_iot;
     Settings {
         root: tree.root.clone(),
         state: config.state.dir.clone(),
@@ -24,6 +25,9 @@ pub fn tree(config: &Config) -> Settings {
         poll: tree.poll,
         largest_image: tree.largest_image.as_u64(),
         memory: tree.memory.as_u64(),
+        prefix: frugal_iot
+            .enabled
+            .then(|| frugal_iot.prefix.as_str().into()),
         keep_previous: config.state.keep_previous,
         live: true,
     }

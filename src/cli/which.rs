@@ -227,13 +227,18 @@ fn policy(orders: &[&Order]) -> Vec<Ordered> {
     if let Some(said) = by_hand {
         add("by_hand", &format!("\"{}\"", said.value), said.file);
     }
+    for order in orders {
+        for text in order.must_contain().into_iter().flatten() {
+            add("must_contain", &format!("{text:?}"), &order.file);
+        }
+    }
     all
 }
 
 fn report(catalog: &Catalog, device: &Device, visit: &Visit, guards: Guards) -> Report {
     let found = catalog.find(device, visit.kind);
     let orders = catalog.orders(device);
-    let brakes = Brakes::of(&orders);
+    let brakes = Brakes::of(&orders, found.image());
     let decision = decide(&found, visit, guards, brakes, |_| Some(Standing::default()));
     let mut won = None;
     let mut slots = Vec::new();

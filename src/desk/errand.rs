@@ -22,7 +22,7 @@ impl Errand {
             Self::Device(device) => (catalog.find(device, kind), catalog.orders(device)),
             Self::File(path) => (catalog.find_file(path), catalog.orders_above(path)),
         };
-        let brakes = Brakes::of(&orders);
+        let brakes = Brakes::of(&orders, found.image());
         (found, brakes)
     }
 

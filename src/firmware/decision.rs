@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Brakes, DeviceFamily, Facts, Image, ImageKind, Offer, RunningImage, Standing, Visit};
+use super::{Brakes, DeviceFamily, Image, ImageKind, Offer, RunningImage, Standing, Visit};
 
 /// Why an image that is there is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -150,11 +150,11 @@ pub enum Found {
 }
 
 impl Found {
-    /// What is known of the image that is offered.
+    /// The image that is offered.
     #[must_use]
-    pub fn facts(&self) -> Option<&Facts> {
+    pub fn image(&self) -> Option<&Image> {
         match self {
-            Self::Offered(offer) => Some(&offer.image.facts),
+            Self::Offered(offer) => Some(&offer.image),
             Self::Nothing | Self::Withheld(_) => None,
         }
     }

@@ -1,12 +1,13 @@
 //! What is known of one image file: its facts, and the hashes a device may report when it runs it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Md5, Sha256};
+use super::{HoldReason, Md5, Sha256};
 
 /// What an image is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,6 +124,9 @@ pub struct Facts {
     /// The bytes themselves prove that the file is whole. Where they cannot (SPIFFS, FAT, foreign formats) the tree
     /// asks for other evidence before it offers the file.
     pub proves_whole: bool,
+    /// The texts that were looked for in the image, and whether they are there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<Box<str>, bool>,
     /// What a device reports that runs it.
     pub identities: Identities,
 }
@@ -139,6 +143,16 @@ impl Facts {
     pub fn is_run_by(&self, md5: Option<Md5>, sha256: Option<Sha256>) -> bool {
         md5.is_some_and(|sum| self.identities.md5.contains(&sum))
             || sha256.is_some_and(|sum| self.identities.sha256.contains(&sum))
+    }
+
+    /// Why an image that must contain this text is not given.
+    #[must_use]
+    pub fn lacks(&self, text: &str) -> Option<HoldReason> {
+        match self.texts.get(text) {
+            Some(true) => None,
+            Some(false) => Some(HoldReason::LacksBytes),
+            None => Some(HoldReason::NotReady),
+        }
     }
 
     /// The version a device is told: the one in the bytes, else the first 12 digits of the id.

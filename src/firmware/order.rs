@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{ByHand, Downgrade, HoldReason, Policy};
+use super::{ByHand, Downgrade, HoldReason, Image, ImageKind, Policy};
 
 /// What the `ota.toml` of one folder comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,17 +148,26 @@ pub struct Brakes {
 }
 
 impl Brakes {
-    /// What these orders come to.
+    /// What these orders come to, for this image.
     #[must_use]
-    pub fn of(orders: &[&Order]) -> Self {
+    pub fn of(orders: &[&Order], image: Option<&Image>) -> Self {
         let together = Effective::together(orders);
         let by_hand = together.by_hand.map(|said| said.value);
         Self {
-            held: together.holds(),
+            held: together.holds().or_else(|| lacks(orders, image?)),
             no_downgrade: together.downgrade.map(|said| said.value) == Some(Downgrade::Never),
             updates_by_hand: by_hand == Some(ByHand::Update),
         }
     }
+}
+
+/// The image lacks a text that one of the orders asks for, or nobody has looked for it yet.
+fn lacks(orders: &[&Order], image: &Image) -> Option<HoldReason> {
+    if image.kind != ImageKind::Firmware {
+        return None;
+    }
+    let texts = orders.iter().filter_map(|order| order.must_contain());
+    texts.flatten().find_map(|text| image.facts.lacks(text))
 }
 
 #[cfg(test)]
@@ -193,11 +202,11 @@ mod tests {
             "hold = false\ndowngrade = \"allow\"\nby_hand = \"update\"",
         );
         for orders in [[&strict, &loose], [&loose, &strict]] {
-            let brakes = Brakes::of(&orders);
+            let brakes = Brakes::of(&orders, None);
             assert_eq!(brakes.held, Some(HoldReason::OnHold));
             assert!(brakes.no_downgrade && !brakes.updates_by_hand);
         }
-        let brakes = Brakes::of(&[&loose]);
+        let brakes = Brakes::of(&[&loose], None);
         assert_eq!(brakes.held, None);
         assert!(!brakes.no_downgrade && brakes.updates_by_hand);
     }
@@ -216,7 +225,7 @@ mod tests {
     fn what_cannot_be_read_holds() {
         let bad = order("ota.toml", Word::Bad("line 1".into()));
         let fresh = order("ota.toml", Word::Fresh);
-        let held = |order: &Order| Brakes::of(&[order]).held;
+        let held = |order: &Order| Brakes::of(&[order], None).held;
         assert_eq!(held(&bad), Some(HoldReason::BadPolicy));
         assert_eq!(held(&fresh), Some(HoldReason::NotSettled));
     }

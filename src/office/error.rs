@@ -106,6 +106,7 @@ impl OfficeError {
             Self::Publish(error) => match error {
                 PublishError::TooLarge { .. } => "too-large",
                 PublishError::Invalid { .. } => "no-image",
+                PublishError::TooLong { .. } => "too-long",
                 PublishError::NotWhole { .. } => "not-whole",
                 PublishError::WrongFamily { .. } => "wrong-family",
                 PublishError::Changed { .. } => "changed",
@@ -157,7 +158,9 @@ impl OfficeError {
             Self::Failed(_) | Self::Unrecorded(_) => Meaning::Failed,
             Self::Publish(error) => match error {
                 PublishError::TooLarge { .. } => Meaning::TooLarge,
-                PublishError::Invalid { .. } | PublishError::NotWhole { .. } => Meaning::Invalid,
+                PublishError::Invalid { .. }
+                | PublishError::TooLong { .. }
+                | PublishError::NotWhole { .. } => Meaning::Invalid,
                 PublishError::WrongFamily { .. } | PublishError::Refused { .. } => {
                     Meaning::Conflict
                 }

@@ -7,7 +7,7 @@ use crate::firmware::{FilePath, Found, HoldReason, Offer};
 
 use super::catalog::{Candidate, Catalog, Folder, Known};
 use super::give::offer;
-use super::judge::{Patience, Sight};
+use super::judge::{Asked, Patience, Sight};
 
 /// A rival is judged by its bytes and by what lies beside it alone: how long its slot has been quiet is not known here.
 const NOW: Duration = Duration::ZERO;
@@ -60,6 +60,7 @@ fn by_name(path: &Path, folder: &Folder, file: &Known) -> Found {
                 candidate,
                 before: None,
                 rivals: &[],
+                asked: Asked::default(),
                 ordered: None,
                 calm_for: NOW,
                 gone_for: NOW,

@@ -18,6 +18,7 @@ fn offer(path: &str) -> Offer {
         espressif_sdk: false,
         signed: false,
         proves_whole: true,
+        texts: Default::default(),
         identities: Identities::default(),
     };
     let image = Image {

@@ -42,6 +42,24 @@ pub fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
                     ..Verdict::new(withheld(HoldReason::Corrupt, &chosen.name))
                 };
             }
+            let missing = sight.asked.must.iter();
+            let missing = missing.filter_map(|text| Some((text, facts.lacks(text)?)));
+            if let Some((text, reason)) =
+                missing.min_by_key(|(_, reason)| *reason == HoldReason::NotReady)
+            {
+                let what =
+                    format!("it does not contain {text:?}, as must_contain of an ota.toml asks");
+                let cure = "build it with what is missing, or correct the list";
+                let known = reason == HoldReason::LacksBytes;
+                return Verdict {
+                    problems: if known {
+                        problem(&what, cure)
+                    } else {
+                        Vec::new()
+                    },
+                    ..Verdict::new(withheld(reason, &chosen.name))
+                };
+            }
             let whole = facts.proves_whole
                 || chosen.renamed
                 || beside.is_some_and(|beside| beside.md5.is_some() || beside.sha256.is_some())
@@ -50,7 +68,19 @@ pub fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
                 return Verdict::new(withheld(HoldReason::NotSettled, &chosen.name))
                     .waking(patience.quiet.saturating_sub(sight.calm_for));
             }
-            Verdict::new(Candidate::Offered(offered(sight, chosen, facts)))
+            let verdict = Verdict::new(Candidate::Offered(offered(sight, chosen, facts)));
+            match sight.asked.prefix {
+                Some(prefix) if facts.texts.get(prefix) == Some(&false) => Verdict {
+                    problems: problem(
+                        &format!(
+                            "it does not contain {prefix:?}, so it may not find its way back here for the next update"
+                        ),
+                        "build it with the updater; or say in an ota.toml what it must contain, must_contain = [] for nothing",
+                    ),
+                    ..verdict
+                },
+                Some(_) | None => verdict,
+            }
         }
     }
 }

@@ -63,7 +63,16 @@ impl Keeper {
             Some(order) => self.orders.insert(rel.to_owned(), order.clone()),
             None => self.orders.remove(rel),
         };
+        let asked = order.as_deref().and_then(Order::must_contain);
+        let before = self
+            .catalog
+            .at(rel)
+            .and_then(|folder| folder.order.as_deref());
+        let is_news = asked != before.and_then(Order::must_contain);
         self.catalog.edit(rel, |folder| folder.order = order);
+        if is_news {
+            self.seek_anew(rel);
+        }
         self.catalog.governed = !self.orders.is_empty();
         self.changed = true;
     }
@@ -157,6 +166,7 @@ mod tests {
             poll: HOUR,
             largest_image: 1 << 20,
             memory: 1 << 20,
+            prefix: None,
             keep_previous: 0,
             live: false,
         };
@@ -176,7 +186,7 @@ mod tests {
 
     fn held(keeper: &Keeper) -> Option<HoldReason> {
         let device = Device::parse("dev", "lotus", "node", "key").unwrap();
-        Brakes::of(&keeper.catalog.orders(&device)).held
+        Brakes::of(&keeper.catalog.orders(&device), None).held
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Job {
     pub kind: ImageKind,
     /// The file that is meant.
     pub stamp: Stamp,
+    /// Texts to look for in it.
+    pub texts: Arc<[Box<str>]>,
 }
 
 /// A file that was examined.
@@ -189,7 +191,10 @@ fn examine(job: Job, urgent: bool, largest: u64) -> Examined {
     let outcome = match read_whole(&job.root.join(&job.rel), job.stamp) {
         // One strange file must not end the thread that examines all others.
         Ok(Some(bytes)) => Some(match catch_unwind(|| format::examine(&bytes, job.kind)) {
-            Ok(Ok(facts)) => Outcome::Sound(Arc::new(facts)),
+            Ok(Ok(mut facts)) => {
+                facts.texts = format::look_for(&bytes, &job.texts);
+                Outcome::Sound(Arc::new(facts))
+            }
             Ok(Err(defect)) => Outcome::Defective(Arc::new(defect)),
             Err(_) => Outcome::Unreadable(
                 "its examination failed, which is a fault of otatree; please report it".into(),

@@ -57,12 +57,39 @@ pub struct Sight<'a> {
     pub before: Option<&'a Before>,
     /// Ids that took part in earlier choices.
     pub rivals: &'a [Sha256],
+    /// What is asked of the bytes of its images.
+    pub asked: Asked<'a>,
     /// The image that a person ordered for the slot.
     pub ordered: Option<Sha256>,
     /// Since the last change of the folder.
     pub calm_for: Duration,
     /// Since the chosen file was found missing.
     pub gone_for: Duration,
+}
+
+/// What policies ask of the bytes of an app.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// Texts to look for, here or for other slots of a device.
+    pub texts: &'a [Box<str>],
+    /// Texts that must be there.
+    pub must: &'a [Box<str>],
+    /// A text that is missed where nobody says which must be there.
+    pub prefix: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// The file was examined before it was known what to look for.
+    #[must_use]
+    pub fn is_news_to(&self, file: &Known) -> bool {
+        match &file.outcome {
+            Outcome::Sound(facts) => self
+                .texts
+                .iter()
+                .any(|text| !facts.texts.contains_key(text)),
+            Outcome::Pending | Outcome::Defective(_) | Outcome::Unreadable(_) => false,
+        }
+    }
 }
 
 /// What becomes of a slot.
@@ -217,7 +244,10 @@ fn wanted(sight: &Sight<'_>, mine: &[(usize, &Known)]) -> Vec<usize> {
     mine.iter()
         .copied()
         .chain(twins)
-        .filter(|(_, file)| file.outcome == Outcome::Pending || (file.racy && calm))
+        .filter(|(_, file)| {
+            let stale = sight.asked.is_news_to(file) || (file.racy && calm);
+            file.outcome == Outcome::Pending || stale
+        })
         .map(|(at, _)| at)
         .collect()
 }

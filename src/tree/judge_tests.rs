@@ -28,6 +28,7 @@ fn file(name: &str, bytes: u8, modified: i64) -> Known {
         espressif_sdk: false,
         signed: false,
         proves_whole: true,
+        texts: Default::default(),
         identities: Identities::default(),
     };
     let names::Role::Candidate(kind, rank) = names::role(name) else {
@@ -89,6 +90,7 @@ impl Slot {
                 files: &self.files,
                 candidate: &self.candidate,
                 before: self.before.as_ref(),
+                asked: Asked::default(),
                 ordered: None,
                 rivals: &self.rivals,
                 calm_for,

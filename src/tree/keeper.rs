@@ -99,6 +99,8 @@ pub(super) struct Keeper {
     pub links: Links,
     /// The policies that count, by their folders.
     pub orders: BTreeMap<PathBuf, Arc<Order>>,
+    /// Texts that are looked for in the apps of an org; made anew when a policy asks for others.
+    pub texts: HashMap<PathBuf, Arc<[Box<str>]>>,
     pub changed: bool,
     pub problems: usize,
     /// The root is gone or empty, and that was said.
@@ -151,6 +153,7 @@ impl Keeper {
             restless: HashMap::new(),
             links: Links::default(),
             orders: BTreeMap::new(),
+            texts: HashMap::new(),
             changed: false,
             problems: 0,
             lost: false,

@@ -12,6 +12,7 @@
 //! | `look`, `ruling` | how it looks at one folder, and what follows from that |
 //! | `govern`, `orders` | when an `ota.toml` counts, and what all on a device's way say (pure) |
 //! | `hasher`, `digests` | examining files, and not doing it twice |
+//! | `sought` | which texts are looked for in apps |
 //! | `seen` | what was in this tree, and since when |
 //! | `watch` | the kernel's notifications |
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
@@ -52,6 +53,7 @@ mod ruling;
 mod seen;
 mod shelf;
 mod slots;
+mod sought;
 mod sweep;
 mod versions;
 mod watch;
@@ -103,6 +105,8 @@ pub struct Settings {
     pub largest_image: u64,
     /// Bytes of images held in memory at once, at most.
     pub memory: u64,
+    /// What an app is expected to contain where no policy says so: the first word of the paths that devices ask for.
+    pub prefix: Option<Box<str>>,
     /// Copies of images per slot and kind, beside the one in use; 0 keeps none.
     pub keep_previous: usize,
     /// Follow the tree and keep caches. Without it the tree is read once, and nothing is written anywhere.

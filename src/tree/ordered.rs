@@ -10,7 +10,7 @@ use crate::firmware::{Facts, ImageKind, Stamp};
 
 use super::catalog::{Candidate, Folder, Outcome};
 use super::give::offer;
-use super::judge::{Patience, Sight, Verdict};
+use super::judge::{Asked, Patience, Sight, Verdict};
 use super::keeper::{Keeper, Reply};
 use super::read::Root;
 
@@ -100,8 +100,18 @@ impl Keeper {
     }
 
     /// What an order says of a kind, where the folder is as the order left it.
-    pub(super) fn ordered(&self, rel: &Path, folder: &Folder, kind: ImageKind) -> Option<Verdict> {
-        let order = self.order.as_ref().filter(|order| order.folder == rel)?;
+    pub(super) fn ordered(
+        &mut self,
+        rel: &Path,
+        folder: &Folder,
+        kind: ImageKind,
+    ) -> Option<Verdict> {
+        self.order.as_ref().filter(|order| order.folder == rel)?;
+        let (texts, must, prefix) = match kind {
+            ImageKind::Firmware => (self.texts(rel), self.must(rel), self.prefix(rel)),
+            ImageKind::Filesystem => Default::default(),
+        };
+        let order = self.order.as_ref()?;
         let (_, what) = order.what.as_ref().filter(|(of, _)| *of == kind)?;
         let file = |name: &str| {
             let mut files = folder.files.iter();
@@ -126,6 +136,11 @@ impl Keeper {
             candidate: folder.candidate(kind),
             before: None,
             rivals: &[],
+            asked: Asked {
+                texts: &texts,
+                must: &must,
+                prefix: prefix.as_deref(),
+            },
             calm_for: Duration::ZERO,
             gone_for: Duration::ZERO,
             ordered: self.digests.age(rel, kind).ordered,

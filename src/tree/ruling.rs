@@ -11,7 +11,7 @@ use super::catalog::{Candidate, Folder, Known, Outcome};
 use super::digests::Choice;
 use super::govern;
 use super::hasher::{self, Examined, Job};
-use super::judge::{self, Before, Sight, Verdict, judge};
+use super::judge::{self, Asked, Before, Sight, Verdict, judge};
 use super::keeper::{KINDS, Keeper, place};
 use super::problem::Problem;
 
@@ -138,6 +138,11 @@ impl Keeper {
         let before = offered_before(folder.candidate(kind))
             .or_else(|| restless.and_then(|restless| restless.before[place(kind)].clone()))
             .or_else(|| choice.map(Choice::before));
+        let (texts, must, prefix) = match kind {
+            ImageKind::Firmware => (self.texts(rel), self.must(rel), self.prefix(rel)),
+            ImageKind::Filesystem => Default::default(),
+        };
+        let choice = self.digests.choice(rel, kind);
         let sight = Sight {
             path: rel,
             kind,
@@ -145,6 +150,11 @@ impl Keeper {
             candidate: folder.candidate(kind),
             before: before.as_ref(),
             rivals: choice.map_or(&[], |choice| &choice.rivals),
+            asked: Asked {
+                texts: &texts,
+                must: &must,
+                prefix: prefix.as_deref(),
+            },
             ordered: self.digests.age(rel, kind).ordered,
             calm_for,
             gone_for,
@@ -235,18 +245,25 @@ impl Keeper {
         );
     }
 
-    pub(super) fn want(&self, rel: &Path, file: &Known) {
-        let Some(root) = &self.root else { return };
+    pub(super) fn want(&mut self, rel: &Path, file: &Known) {
+        let Some(root) = self.root.clone() else {
+            return;
+        };
         if !self.catalog.complete && !self.urgent {
             // The first scan comes first: slots and sizes are known before sums are.
             return;
         }
+        let texts = match file.kind {
+            ImageKind::Firmware => self.texts(rel),
+            ImageKind::Filesystem => Arc::default(),
+        };
         let rel = rel.join(&*file.name);
         let job = Job {
-            root: root.path.clone(),
+            root: root.path,
             rel: rel.into(),
             kind: file.kind,
             stamp: file.stamp,
+            texts,
         };
         self.hasher.push(
             job,

@@ -44,6 +44,7 @@ impl Keeper {
         }
         self.catalog.complete = true;
         self.changed = true;
+        self.forget_unsought();
         let (mut folders, mut files) = (0_usize, 0_usize);
         let mut pending = Vec::new();
         self.catalog.visit(|rel, folder| {

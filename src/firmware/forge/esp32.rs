@@ -3,7 +3,7 @@
 use crc::{CRC_32_ISO_HDLC, Crc};
 use sha2::{Digest, Sha256};
 
-use super::{filler, push_segments, push_word};
+use super::{WAY, filler, push_segments, push_word};
 use crate::firmware::Esp32Chip;
 
 /// What an app is made of (ESP-IDF `esp_app_format.h` and `esp_app_desc.h`).
@@ -21,6 +21,8 @@ pub struct Esp32<'a> {
     pub seed: u64,
     /// 0 QIO, 1 QOUT, 2 DIO, 3 DOUT.
     pub flash_mode: u8,
+    /// It contains the first word of the paths under which it asks for updates.
+    pub knows_its_way: bool,
     /// A SHA-256 follows the image.
     pub has_digest: bool,
 }
@@ -34,6 +36,7 @@ impl Default for Esp32<'_> {
             size: 8 * 1024,
             seed: 1,
             flash_mode: 2,
+            knows_its_way: true,
             has_digest: true,
         }
     }
@@ -51,6 +54,9 @@ impl Esp32<'_> {
         let rest = 24 + 2 * 8 + 64 + 16;
         let mut data = filler(self.seed, end - rest);
         data[..256].copy_from_slice(&self.descriptor());
+        if self.knows_its_way {
+            data[256..256 + WAY.len()].copy_from_slice(WAY);
+        }
         let segments = [(data_in_flash(self.chip), data), (0, vec![0; 64])];
         push_segments(&mut image, 0, &segments);
         if self.has_digest {

@@ -2,7 +2,7 @@
 
 use crc::{CRC_32_ISO_HDLC, CRC_32_MPEG_2, Crc, Table};
 
-use super::{filler, push_segments, push_word};
+use super::{WAY, filler, push_segments, push_word};
 
 /// The header's code for 16 MiB of flash, more than nearly every board has.
 pub const FLASH_16_MIB: u8 = 9;
@@ -22,6 +22,8 @@ pub struct Esp8266 {
     pub flash_mode: u8,
     /// 2 is 1 MiB, 3 is 2 MiB, 4 is 4 MiB, 8 is 8 MiB, 9 is 16 MiB.
     pub flash_size: u8,
+    /// It contains the first word of the paths under which it asks for updates.
+    pub knows_its_way: bool,
     /// Length and CRC are filled in, as cores from 2.7.0 on do.
     pub has_crc: bool,
 }
@@ -33,6 +35,7 @@ impl Default for Esp8266 {
             seed: 1,
             flash_mode: 2,
             flash_size: 4,
+            knows_its_way: true,
             has_crc: true,
         }
     }
@@ -52,6 +55,9 @@ impl Esp8266 {
         let rest = SKETCH + 8 + 5 * 8 + 3 * 16 + 16;
         let mut code = filler(self.seed, size - rest);
         code[..8].fill(0);
+        if self.knows_its_way {
+            code[16..16 + WAY.len()].copy_from_slice(WAY);
+        }
         self.push_header(&mut image, 5, 0x4010_0000);
         let segments = [
             (0x4020_1010, code),

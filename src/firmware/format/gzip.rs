@@ -13,7 +13,7 @@ use super::layout::MAGIC;
 use super::{Defect, Facts, Family, ImageKind};
 
 /// The largest flash of an ESP8266: more is never inflated, whatever the file says.
-const MOST: u64 = 16 << 20;
+pub(super) const MOST: u64 = 16 << 20;
 
 /// The bytes begin like gzip with deflate (RFC 1952).
 pub(super) fn is_gzip(bytes: &[u8]) -> bool {

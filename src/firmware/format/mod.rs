@@ -14,6 +14,7 @@
 //! | `secure_boot` | signature blocks behind an ESP32 image |
 //! | `gzip` | compressed images, inflated within a bound |
 //! | `filesystem` | LittleFS, FAT, and files that are no filesystem |
+//! | `texts` | looking for texts in an image, compressed or not |
 //! | `foreign` | sound files that are not the app: text, ELF, UF2, partition tables |
 //!
 //! **Proved whole** means that a sum over all bytes is right. One XOR byte is no such proof, since one in 256 mixtures
@@ -30,11 +31,15 @@ mod layout;
 mod report;
 mod secure_boot;
 mod sums;
+mod texts;
+
+use std::collections::BTreeMap;
 
 pub use report::{Finding, Report};
 
 use self::layout::MAGIC;
 use self::sums::Sums;
+pub use self::texts::look_for;
 use super::{Defect, DefectKind, Facts, Family, Identities, ImageKind};
 
 /// Counts the changes of what [`examine`] finds in the same bytes, so that older findings are not used.
@@ -131,6 +136,7 @@ fn facts(bytes: &[u8], sums: &Sums, family: Family, identities: Identities) -> F
         espressif_sdk: false,
         signed: false,
         proves_whole: false,
+        texts: BTreeMap::new(),
         identities,
     }
 }

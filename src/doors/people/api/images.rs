@@ -178,7 +178,12 @@ pub struct Kept {
     /// When it was kept.
     #[schema(format = DateTime)]
     kept: Option<String>,
-    about: Option<About>,
+    /// In bytes, as far as it is known.
+    size: Option<u64>,
+    /// The chip family, as far as it is known.
+    family: Option<String>,
+    title: Option<String>,
+    version: Option<String>,
     description: Option<String>,
     /// The slot gives it now.
     current: bool,
@@ -190,7 +195,10 @@ impl From<Version> for Kept {
             id: version.id.to_string(),
             kind: version.kind.to_string(),
             kept: version.kept.map(|at| at.to_string()),
-            about: version.facts.as_deref().map(About::from),
+            size: version.size,
+            family: version.family.map(|family| family.to_string()),
+            title: version.title.map(Into::into),
+            version: version.version.map(Into::into),
             description: version.note.map(Into::into),
             current: version.current,
         }
