@@ -585,3 +585,49 @@ fn a_file_is_inspected_without_being_published() {
     assert_eq!((large.status, &*large.problem()), (413, "too-large"));
     assert!(files(&house).is_empty());
 }
+
+#[test]
+fn a_token_that_is_revoked_during_an_upload_publishes_nothing() {
+    let house = inhabited();
+    let root = house.sign_in("root");
+    let (id, token) = house.add_token("dev", None, Role::Publisher);
+    let who = format!("Bearer {token}");
+    let (old, new) = (image8266(1), image8266(2));
+    done(&put(&house, &who, &[], &old));
+    let whole = request("PUT", &format!("{SLOT}/image"), &[credential(&who)], &new);
+    let mut stream = house.connect_tls();
+    stream.write_all(&whole[..whole.len() - 1]).unwrap();
+    stream.flush().unwrap();
+    // It was let in, and its draft lies in the tree.
+    crate::house::wait_until("the upload has begun", || files(&house).len() == 2);
+    let revoked = house.call_as(&root, "DELETE", &format!("/tokens/{id}"), "");
+    assert_eq!(revoked.status, 204);
+    stream.write_all(&whole[whole.len() - 1..]).unwrap();
+    let answer = Answer::read(&mut stream, false);
+    assert_eq!((answer.status, &*answer.problem()), (401, "not-signed-in"));
+    house.wait_served(DEVICE, &old);
+    assert_eq!(files(&house), ["dev/lotus/key/firmware.bin"]);
+}
+
+#[test]
+fn a_length_that_lies_publishes_nothing() {
+    let house = inhabited();
+    let who = house.bearer("dev", Role::Publisher);
+    let image = image8266(1);
+    let path = format!("{SLOT}/image");
+    for length in [image.len() - 1, image.len() + 1, 1, 0] {
+        let length = length.to_string();
+        let headers = [credential(&who), ("Content-Length", &*length)];
+        let mut stream = house.connect_tls();
+        let _ = stream.write_all(&request("PUT", &path, &headers, &image));
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+        drop(stream.sock.shutdown(std::net::Shutdown::Write));
+        let mut all = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut stream, &mut all);
+        if let Some(answer) = Answer::parse(&all, false) {
+            assert_eq!(answer.status, 400, "{length}: {}", answer.text());
+        }
+    }
+    crate::house::wait_until("nothing is left", || files(&house).is_empty());
+}

@@ -44,7 +44,10 @@ fn is_private(caller: Caller, headers: &HeaderMap) -> bool {
         Caller::Client(client, Scheme::Http) => {
             // A proxy on this machine that nobody has named in `trusted_proxies` shows itself so.
             let relayed = headers.keys().any(|name| {
-                *name == FORWARDED || *name == VIA || name.as_str().starts_with("x-forwarded")
+                *name == FORWARDED
+                    || *name == VIA
+                    || name.as_str() == "x-real-ip"
+                    || name.as_str().starts_with("x-forwarded")
             });
             client.is_this_machine() && !relayed
         }
