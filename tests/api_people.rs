@@ -296,3 +296,40 @@ fn the_local_operator_needs_neither_network_nor_password() {
     let users: serde_json::Value = serde_json::from_slice(&users).unwrap();
     assert_eq!(users[0]["name"], "root");
 }
+
+#[test]
+fn while_another_program_locks_the_database_who_is_known_reads_and_nothing_changes() {
+    let house = inhabited();
+    let root = house.sign_in("root");
+    let other = rusqlite::Connection::open(house.dir.path().join("state/otatree.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(house.call_as(&root, "GET", "/users", "").status, 200);
+    let new = json!({"name": "ada", "password": PASSWORD}).to_string();
+    let answer = house.call_as(&root, "POST", "/users", &new);
+    assert_eq!(
+        (answer.status, &*answer.problem()),
+        (503, "accounts-unavailable")
+    );
+    assert!(answer.text().contains("locked"), "{}", answer.text());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(house.call_as(&root, "POST", "/users", &new).status, 204);
+}
+
+#[test]
+fn a_database_of_a_newer_otatree_is_left_alone_and_people_hear_503() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("state/otatree.db");
+    std::fs::create_dir(dir.path().join("state")).unwrap();
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    newer
+        .execute_batch("CREATE TABLE later (x); PRAGMA user_version = 99")
+        .unwrap();
+    drop(newer);
+    let before = std::fs::read(&file).unwrap();
+    let house = House::build(dir, "settle = \"0s\"", "");
+    let token = ("Authorization", "Bearer otatree_0123456789abcdef_AAAA");
+    let answer = house.call("GET", "/orgs", &[token], "");
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("99"), "{}", answer.text());
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
