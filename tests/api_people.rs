@@ -311,6 +311,10 @@ fn while_another_program_locks_the_database_who_is_known_reads_and_nothing_chang
         (503, "accounts-unavailable")
     );
     assert!(answer.text().contains("locked"), "{}", answer.text());
+    // What was done all the same is said to be done.
+    let org = house.call_as(&root, "POST", "/orgs", r#"{"name":"new"}"#);
+    assert_eq!((org.status, &*org.problem()), (500, "unrecorded"));
+    assert!(house.ota().join("new").is_dir());
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(house.call_as(&root, "POST", "/users", &new).status, 204);
 }

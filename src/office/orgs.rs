@@ -3,8 +3,6 @@
 use std::fs::{self, File};
 use std::io;
 
-use jiff::Timestamp;
-
 use super::{Action, Actor, Event, Inner, Office, OfficeError, Role};
 use crate::firmware::Org;
 
@@ -89,15 +87,15 @@ impl Office {
     /// When the actor is no owner, it is there already, or the folder cannot be made.
     pub async fn add_org(&self, actor: &Actor, org: &Org) -> Result<(), OfficeError> {
         actor.must_own()?;
-        let people = self.people()?;
+        // Before anything is done: without people nothing can be written down.
+        self.people()?;
         let made = org.clone();
         self.apart(move |inner| inner.add_org(&made)).await?;
         let event = Event {
             org: Some(org.clone()),
             ..Event::new(Action::OrgAdd)
         };
-        people.record(actor, event, Timestamp::now()).await?;
         self.0.tree.look(vec![org.as_str().into()]).await;
-        Ok(())
+        self.recorded(actor, event, ()).await
     }
 }
