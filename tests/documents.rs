@@ -146,12 +146,16 @@ fn config_toml_has_every_option_with_a_comment() {
         (String::new(), keys(&format!("%\n{LISTEN}"))),
         ("[[listen]]".to_owned(), keys(&format!("{LISTEN}%"))),
         ("[[tls.more]]".to_owned(), keys(&format!("{LISTEN}{pair}%"))),
+        (
+            "[orgs.dev]".to_owned(),
+            keys(&format!("{LISTEN}[orgs.dev]\n%")),
+        ),
     ];
     let doors = keys(&format!("{LISTEN}[doors]\n%"));
     let sections = places[0].1.clone();
     let tables = sections.iter().cloned();
     for name in tables.chain(doors.iter().map(|door| format!("doors.{door}"))) {
-        if !["listen", "doors", "trusted_proxies"].contains(&&*name) {
+        if !["listen", "doors", "orgs", "trusted_proxies"].contains(&&*name) {
             let found = keys(&format!("{LISTEN}[{name}]\n%"));
             places.push((format!("[{name}]"), found));
         }
@@ -167,7 +171,7 @@ fn config_toml_has_every_option_with_a_comment() {
                 .iter()
                 .map(|header| header.trim_matches(['[', ']']))
                 .any(|name| name == below || (header.is_empty() && name == key));
-            if is_section || (header.is_empty() && key == "doors") {
+            if is_section || (header.is_empty() && ["doors", "orgs"].contains(&&*key)) {
                 continue;
             }
             let is_option = |line: &&str| {
@@ -200,10 +204,11 @@ fn config_toml_says_the_defaults() {
             limits,
             log,
             doors,
+            orgs,
             trusted_proxies,
         } = config;
         format!(
-            "{tree:#?}\n{state:#?}\n{tls:#?}\n{guards:#?}\n{limits:#?}\n{log:#?}\n{doors:#?}\n{trusted_proxies:#?}"
+            "{tree:#?}\n{state:#?}\n{tls:#?}\n{guards:#?}\n{limits:#?}\n{log:#?}\n{doors:#?}\n{orgs:#?}\n{trusted_proxies:#?}"
         )
     };
     assert_eq!(show(&shipped), show(&plain));

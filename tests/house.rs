@@ -368,6 +368,11 @@ pub fn settings(config: &Config) -> Settings {
         poll: tree.poll,
         largest_image: tree.largest_image.as_u64(),
         memory: tree.memory.as_u64(),
+        keys: config
+            .orgs
+            .iter()
+            .filter_map(|(org, of)| Some((org.clone(), of.public_keys.clone()?)))
+            .collect(),
         prefix: frugal_iot
             .enabled
             .then(|| frugal_iot.prefix.as_str().into()),

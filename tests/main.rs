@@ -43,6 +43,7 @@ mod publishing;
 mod ranges;
 mod real_clients;
 mod samples;
+mod signed;
 mod snapshot;
 mod stop;
 mod systemd;

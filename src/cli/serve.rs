@@ -74,6 +74,7 @@ async fn open_people(config: &Config, board: &Board) -> Result<People, String> {
 struct Running {
     config: Config,
     tls: Option<Tls>,
+    tree: Tree,
     desk: Arc<Desk>,
     shared: Arc<Shared>,
     board: Arc<Board>,
@@ -84,7 +85,7 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
     let tree = Tree::start(settings::tree(&config), &board)?;
     let desk = Arc::new(Desk::new(tree.clone(), settings::rules(&config)));
     let people = open_people(&config, &board).await;
-    let api = people::api(&config, people, tree);
+    let api = people::api(&config, people, tree.clone());
     let doors = doors::open(&config.doors, &desk, &board, api.clone());
     let shared = Shared::new(
         doors,
@@ -95,6 +96,7 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
     let mut running = Running {
         config,
         tls,
+        tree,
         desk,
         shared,
         board,
@@ -188,13 +190,14 @@ impl Running {
             );
         }
         self.desk.obey(settings::rules(&config));
+        self.tree.take_keys(settings::keys(&config));
         self.shared
             .obey(config.limits.clone(), config.trusted_proxies.clone());
         self.config = config;
         self.reload_certificates();
         self.desk.sweep();
         tracing::info!(
-            "reloaded: certificates, guards, limits, trusted_proxies; the tree is looked at again"
+            "reloaded: certificates, guards, limits, public_keys, trusted_proxies; the tree is looked at again"
         );
     }
 

@@ -7,7 +7,7 @@ use otatree::config::Config;
 use otatree::desk::Rules;
 use otatree::firmware::Guards;
 use otatree::server::tls::{Pair, TlsSettings};
-use otatree::tree::{Catalog, Patience, Settings, Tree};
+use otatree::tree::{Catalog, OrgKeys, Patience, Settings, Tree};
 
 /// What the tree wants to know.
 pub fn tree(config: &Config) -> Settings {
@@ -25,12 +25,20 @@ pub fn tree(config: &Config) -> Settings {
         poll: tree.poll,
         largest_image: tree.largest_image.as_u64(),
         memory: tree.memory.as_u64(),
+        keys: keys(config),
         prefix: frugal_iot
             .enabled
             .then(|| frugal_iot.prefix.as_str().into()),
         keep_previous: config.state.keep_previous,
         live: true,
     }
+}
+
+/// The public keys of the orgs.
+pub fn keys(config: &Config) -> OrgKeys {
+    let orgs = config.orgs.iter();
+    orgs.filter_map(|(org, settings)| Some((org.clone(), settings.public_keys.clone()?)))
+        .collect()
 }
 
 /// What the desk wants to know.

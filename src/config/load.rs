@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 
-use crate::firmware::Project;
+use crate::firmware::{Org, Project};
 
 use super::Config;
 
@@ -118,6 +118,11 @@ impl Config {
                 "[doors.frugal_iot] prefix {prefix:?} is no free word: 1 to 64 of [A-Za-z0-9._-]"
             ));
         }
+        for org in self.orgs.keys() {
+            if let Err(error) = org.parse::<Org>() {
+                wrong.push(format!("[orgs.{org}] names no org: {error}"));
+            }
+        }
         if wrong.is_empty() {
             Ok(())
         } else {
@@ -191,6 +196,15 @@ mod tests {
                 "no duration",
             ),
             (&format!("{LISTEN}[tree]\nsettle = \"-2s\"\n"), "negative"),
+            (
+                &format!("{LISTEN}[orgs.dev]\npublic_keys = [\"RWQ\"]\n"),
+                "second line of its .pub file",
+            ),
+            (
+                &format!("{LISTEN}[orgs.dev]\npublic_keys = []\n"),
+                "public_keys is empty",
+            ),
+            (&format!("{LISTEN}[orgs.\"a/b\"]\n"), "names no org"),
             (
                 &format!("{LISTEN}[limits]\nhead_size = \"1 KiB\"\n"),
                 "head_size",

@@ -13,13 +13,15 @@
 mod load;
 mod sections;
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use load::ConfigError;
 pub use sections::{
     DoorsConfig, FrugalIotConfig, GuardsConfig, Level, LimitsConfig, ListenConfig, LogConfig,
-    LogFormat, PairConfig, StateConfig, TlsConfig, TreeConfig,
+    LogFormat, OrgConfig, PairConfig, StateConfig, TlsConfig, TreeConfig,
 };
 
 /// Everything an operator can set.
@@ -49,6 +51,9 @@ pub struct Config {
     /// One section a door.
     #[serde(default)]
     pub doors: DoorsConfig,
+    /// One section an org that has settings of its own.
+    #[serde(default)]
+    pub orgs: BTreeMap<String, OrgConfig>,
     /// Addresses of proxies whose word about a client's address is taken.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNet>,

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer};
+
+use crate::firmware::Keys;
 
 /// `[tree]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -262,6 +265,19 @@ impl Default for FrugalIotConfig {
             loopback_only: vec!["demo".to_owned()],
         }
     }
+}
+
+/// `[orgs.<org>]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrgConfig {
+    /// Public keys of minisign; with any, an image without a valid signature is withheld.
+    #[serde(deserialize_with = "keys")]
+    pub public_keys: Option<Arc<Keys>>,
+}
+
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Keys>>, D::Error> {
+    Keys::deserialize(deserializer).map(|keys| Some(Arc::new(keys)))
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

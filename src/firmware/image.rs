@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HoldReason, Md5, Sha256};
+use super::{HoldReason, Md5, Seal, Sha256};
 
 /// What an image is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -127,6 +127,9 @@ pub struct Facts {
     /// The texts that were looked for in the image, and whether they are there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<Box<str>, bool>,
+    /// What came of its signature, where its org has public keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
     /// What a device reports that runs it.
     pub identities: Identities,
 }

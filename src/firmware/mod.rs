@@ -8,6 +8,7 @@
 //! | `image` | `Facts`, `Image`, `Identities`: what the bytes of a file say |
 //! | `format` | reading those facts out of ESP8266 and ESP32 images |
 //! | `forge` | small well-formed images for tests, benches and the shipped samples; no server uses it |
+//! | `seal` | signatures of dropped images |
 //! | `slot` | the seven slots of a device, most specific first |
 //! | `place` | `Slot`: a slot as people name it |
 //! | `file_path` | a file of a slot, by its path in the tree |
@@ -25,6 +26,7 @@ mod image;
 mod order;
 mod place;
 mod policy;
+mod seal;
 mod slot;
 mod standing;
 mod word;
@@ -39,6 +41,7 @@ pub use image::{
 pub use order::{Brakes, Effective, Order, Said, Word};
 pub use place::{ParseSlotError, Slot};
 pub use policy::{ByHand, Downgrade, POLICY_FILE, Policy, PolicyError, Texts};
+pub use seal::{Keys, KeysError, Seal};
 pub use slot::{ANY_PROJECT, Part, SEARCH_ORDER, SlotPath};
 pub use standing::{Delivery, Record, Standing};
 pub use word::{NodeId, Org, OtaKey, ParseWordError, Project, RESERVED_ORGS};

@@ -88,6 +88,8 @@ pub fn read_beside(folder: &Path, name: &str, beside: &mut Beside) -> Result<(),
             sum.parse()
                 .map_err(|error| format!("it holds no SHA-256 sum ({error})"))?,
         );
+    } else if name.ends_with(".minisig") {
+        beside.signature = Some(text.into());
     } else {
         let note: Note =
             toml::from_str(&text).map_err(|error| error.to_string().trim().replace('\n', " "))?;

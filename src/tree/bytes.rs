@@ -291,6 +291,7 @@ mod tests {
             poll: Duration::MAX,
             largest_image: u64::MAX,
             memory: images[0].facts.size * 5 / 2,
+            keys: Default::default(),
             prefix: None,
             keep_previous: 0,
             live: false,

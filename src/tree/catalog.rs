@@ -7,6 +7,7 @@ use crate::firmware::{
     Defect, Device, Facts, Found, HoldReason, ImageKind, Offer, Order, Sha256, SlotPath, Stamp,
 };
 
+use super::judge::Sealing;
 use super::problem::Problem;
 use super::shelf::Shelf;
 
@@ -68,6 +69,8 @@ pub struct Beside {
     pub md5: Option<crate::firmware::Md5>,
     /// `<image>.sha256`
     pub sha256: Option<Sha256>,
+    /// `<image>.minisig`: its signature.
+    pub signature: Option<Box<str>>,
     /// `<image>.toml`: a name for people.
     pub title: Option<Box<str>>,
     /// `<image>.toml`: the version, where the bytes have none or a wrong one.
@@ -91,6 +94,8 @@ pub struct Folder {
     pub order: Option<Arc<Order>>,
     /// What its `ota.toml` said when it was last read, and which file it was.
     pub read_order: Option<(Stamp, Arc<Order>)>,
+    /// What its org asks of signatures; `None` where it has no keys.
+    pub sealing: Option<Sealing>,
     /// What is wrong with what was read here.
     pub read_problems: Arc<[Problem]>,
     /// What is wrong here, all of it.

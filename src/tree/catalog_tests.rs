@@ -19,6 +19,7 @@ fn offer(path: &str) -> Offer {
         signed: false,
         proves_whole: true,
         texts: Default::default(),
+        seal: None,
         identities: Identities::default(),
     };
     let image = Image {

@@ -32,7 +32,7 @@ const HEAD: Head = Head {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
-    Sound(PathBuf, ImageKind, Stamp, Facts),
+    Sound(PathBuf, ImageKind, Stamp, Box<Facts>),
     Defective(PathBuf, ImageKind, Stamp, Defect),
     Choice(PathBuf, ImageKind, Choice),
     Age(PathBuf, ImageKind, Age),
@@ -43,6 +43,9 @@ enum Line {
 pub struct Age {
     /// The image that a person ordered, whatever its age.
     pub ordered: Option<Sha256>,
+    /// When the image was signed that was offered last, where its org has public keys.
+    #[serde(default)]
+    pub signed_at: u64,
 }
 
 /// What a slot with several files had chosen.
@@ -138,7 +141,7 @@ impl Digests {
                 Ok(Line::Sound(..) | Line::Defective(..)) if !current => {}
                 Ok(Line::Sound(path, kind, stamp, facts)) => {
                     self.old
-                        .insert(path, (kind, stamp, Outcome::Sound(Arc::new(facts))));
+                        .insert(path, (kind, stamp, Outcome::Sound(Arc::from(facts))));
                 }
                 Ok(Line::Defective(path, kind, stamp, defect)) => {
                     self.old
@@ -323,7 +326,12 @@ fn line(path: &Path, file: &Known) -> Option<Line> {
     }
     let (path, kind, stamp) = (path.to_owned(), file.kind, file.stamp);
     match &file.outcome {
-        Outcome::Sound(facts) => Some(Line::Sound(path, kind, stamp, Facts::clone(facts))),
+        Outcome::Sound(facts) => Some(Line::Sound(
+            path,
+            kind,
+            stamp,
+            Box::new(Facts::clone(facts)),
+        )),
         Outcome::Defective(defect) => {
             Some(Line::Defective(path, kind, stamp, Defect::clone(defect)))
         }

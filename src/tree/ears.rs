@@ -247,6 +247,7 @@ mod tests {
             poll: NEVER,
             largest_image: 1 << 20,
             memory: 1 << 20,
+            keys: Default::default(),
             prefix: None,
             keep_previous: 0,
             live: false,

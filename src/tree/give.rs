@@ -7,6 +7,7 @@ use crate::firmware::{DefectKind, Facts, HoldReason, Image, Offer, Sha256};
 
 use super::catalog::{Beside, Candidate, Known, Outcome};
 use super::judge::{Patience, Sight, Verdict, withheld};
+use super::keeper::place;
 use super::names;
 use super::problem::Problem;
 
@@ -40,6 +41,13 @@ pub fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
                         "copy it again, or correct the sum",
                     ),
                     ..Verdict::new(withheld(HoldReason::Corrupt, &chosen.name))
+                };
+            }
+            if let Some((reason, what)) = unsealed(sight, chosen, facts) {
+                let problems = what.map_or_else(Vec::new, |what| problem(what, cure_of(reason)));
+                return Verdict {
+                    problems,
+                    ..Verdict::new(withheld(reason, &chosen.name))
                 };
             }
             let missing = sight.asked.must.iter();
@@ -85,6 +93,37 @@ pub fn offer(sight: &Sight<'_>, patience: Patience, chosen: &Known) -> Verdict {
     }
 }
 
+/// Why a file is not given in an org that has public keys.
+fn unsealed<'a>(
+    sight: &Sight<'_>,
+    file: &Known,
+    facts: &'a Facts,
+) -> Option<(HoldReason, Option<&'a str>)> {
+    let sealing = sight.sealing?;
+    let beside = file.beside.as_deref();
+    let Some(text) = beside.and_then(|beside| beside.signature.as_deref()) else {
+        return Some((HoldReason::Unsigned, Some("there is no .minisig beside it")));
+    };
+    let Some(seal) = sealing.verdict(text, facts) else {
+        return Some((HoldReason::NotReady, None));
+    };
+    if let Some(fault) = &seal.fault {
+        return Some((HoldReason::Unsigned, Some(fault)));
+    }
+    let is_old = seal.signed_at < sealing.newest[place(file.kind)];
+    (is_old && sight.ordered != Some(facts.id())).then_some((
+        HoldReason::OldSignature,
+        Some("it was signed before the image that this slot offered last"),
+    ))
+}
+
+const fn cure_of(reason: HoldReason) -> &'static str {
+    match reason {
+        HoldReason::OldSignature => "if it is meant, sign it again",
+        _ => "sign it with `minisign -Sm`, with a key of its org, and lay the .minisig beside it",
+    }
+}
+
 fn contradicts(beside: &Beside, facts: &Facts) -> bool {
     beside.md5.is_some_and(|sum| sum != facts.md5)
         || beside.sha256.is_some_and(|sum| sum != facts.sha256)
@@ -97,7 +136,9 @@ fn offered(sight: &Sight<'_>, chosen: &Known, facts: &Arc<Facts>) -> Offer {
         .find(|file| names::twin_of(&file.name) == Some(&chosen.name));
     let compressed = twin.and_then(|twin| match &twin.outcome {
         Outcome::Sound(packed)
-            if packed.inflated_size.is_some() && packed.identities.md5.contains(&facts.md5) =>
+            if unsealed(sight, twin, packed).is_none()
+                && packed.inflated_size.is_some()
+                && packed.identities.md5.contains(&facts.md5) =>
         {
             Some(Arc::new(image(sight.path, twin, packed, sight.ordered)))
         }

@@ -166,6 +166,7 @@ mod tests {
             poll: HOUR,
             largest_image: 1 << 20,
             memory: 1 << 20,
+            keys: Default::default(),
             prefix: None,
             keep_previous: 0,
             live: false,

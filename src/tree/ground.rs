@@ -120,6 +120,7 @@ mod tests {
             poll: Duration::from_secs(86_400),
             largest_image: 1 << 20,
             memory: 1 << 20,
+            keys: Default::default(),
             prefix: None,
             keep_previous: 0,
             live: false,

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::firmware::format;
-use crate::firmware::{ImageKind, Stamp};
+use crate::firmware::{ImageKind, Keys, Stamp};
 
 use super::catalog::Outcome;
 use super::read;
@@ -29,6 +29,8 @@ pub struct Job {
     pub kind: ImageKind,
     /// The file that is meant.
     pub stamp: Stamp,
+    /// Its signature, and the keys of its org.
+    pub seal: Option<(Arc<Keys>, Box<str>)>,
     /// Texts to look for in it.
     pub texts: Arc<[Box<str>]>,
 }
@@ -193,6 +195,8 @@ fn examine(job: Job, urgent: bool, largest: u64) -> Examined {
         Ok(Some(bytes)) => Some(match catch_unwind(|| format::examine(&bytes, job.kind)) {
             Ok(Ok(mut facts)) => {
                 facts.texts = format::look_for(&bytes, &job.texts);
+                let seal = job.seal.as_ref();
+                facts.seal = seal.map(|(keys, text)| keys.judge(&bytes, text));
                 Outcome::Sound(Arc::new(facts))
             }
             Ok(Err(defect)) => Outcome::Defective(Arc::new(defect)),

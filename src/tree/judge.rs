@@ -7,9 +7,10 @@
 //! 4. The chosen file is offered when its bytes are sound and known to be whole.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::firmware::{HoldReason, ImageKind, Offer, Sha256};
+use crate::firmware::{Facts, HoldReason, ImageKind, Keys, Offer, Seal, Sha256};
 
 use super::catalog::{Candidate, Known, Outcome};
 use super::give::offer;
@@ -59,6 +60,8 @@ pub struct Sight<'a> {
     pub rivals: &'a [Sha256],
     /// What is asked of the bytes of its images.
     pub asked: Asked<'a>,
+    /// What its org asks of signatures.
+    pub sealing: Option<&'a Sealing>,
     /// The image that a person ordered for the slot.
     pub ordered: Option<Sha256>,
     /// Since the last change of the folder.
@@ -88,6 +91,37 @@ impl Asked<'_> {
                 .iter()
                 .any(|text| !facts.texts.contains_key(text)),
             Outcome::Pending | Outcome::Defective(_) | Outcome::Unreadable(_) => false,
+        }
+    }
+}
+
+/// What an org that has public keys asks of the images of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealing {
+    /// Its keys.
+    pub keys: Arc<Keys>,
+    /// When the image was signed that was offered last, of each kind.
+    pub newest: [u64; 2],
+}
+
+impl Sealing {
+    /// What came of the signature that lies beside the file now; `None` when that is not known yet.
+    #[must_use]
+    pub fn verdict<'a>(&self, signature: &str, facts: &'a Facts) -> Option<&'a Seal> {
+        let of = self.keys.verdict_of(signature);
+        facts.seal.as_ref().filter(|seal| seal.of == of)
+    }
+
+    /// The file was examined with another signature, or under other keys.
+    #[must_use]
+    pub fn is_news_to(&self, file: &Known) -> bool {
+        let beside = file.beside.as_deref();
+        match (
+            &file.outcome,
+            beside.and_then(|beside| beside.signature.as_deref()),
+        ) {
+            (Outcome::Sound(facts), Some(text)) => self.verdict(text, facts).is_none(),
+            (_, _) => false,
         }
     }
 }
@@ -245,7 +279,10 @@ fn wanted(sight: &Sight<'_>, mine: &[(usize, &Known)]) -> Vec<usize> {
         .copied()
         .chain(twins)
         .filter(|(_, file)| {
-            let stale = sight.asked.is_news_to(file) || (file.racy && calm);
+            let unsealed = sight
+                .sealing
+                .is_some_and(|sealing| sealing.is_news_to(file));
+            let stale = sight.asked.is_news_to(file) || unsealed || (file.racy && calm);
             file.outcome == Outcome::Pending || stale
         })
         .map(|(at, _)| at)

@@ -1,9 +1,7 @@
 //! The judge is held to his rules.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::firmware::{Defect, Facts, Family, Identities, Md5, Stamp};
+use crate::firmware::{Defect, Family, Identities, Md5, Stamp};
 use crate::tree::catalog::Beside;
 use proptest::prelude::*;
 
@@ -29,6 +27,7 @@ fn file(name: &str, bytes: u8, modified: i64) -> Known {
         signed: false,
         proves_whole: true,
         texts: Default::default(),
+        seal: None,
         identities: Identities::default(),
     };
     let names::Role::Candidate(kind, rank) = names::role(name) else {
@@ -91,6 +90,7 @@ impl Slot {
                 candidate: &self.candidate,
                 before: self.before.as_ref(),
                 asked: Asked::default(),
+                sealing: None,
                 ordered: None,
                 rivals: &self.rivals,
                 calm_for,

@@ -16,7 +16,6 @@ use tokio::sync::{oneshot, watch};
 use crate::firmware::{ImageKind, Order, Sha256};
 use crate::health::Board;
 
-use super::Settings;
 use super::catalog::Catalog;
 use super::digests::{Age, Digests};
 use super::hasher::{Examined, Hasher};
@@ -26,6 +25,7 @@ use super::ordered::Done;
 use super::read::Root;
 use super::seen::Seen;
 use super::watch::Watches;
+use super::{OrgKeys, Settings};
 
 /// Folders looked at before messages are heard again: on a cold disk each takes a millisecond, and a device may wait.
 const SLICE: usize = 8;
@@ -48,6 +48,8 @@ pub enum Message {
     Hint(PathBuf),
     /// A person orders an image for a slot, whatever its age.
     Order(PathBuf, ImageKind, Sha256),
+    /// The public keys of the orgs, from now on.
+    Keys(OrgKeys),
     /// Look at everything again.
     Sweep,
     /// Somebody wants to change the tree and asks for its root; `None` when it is not there.
@@ -250,11 +252,13 @@ impl Keeper {
                 self.enqueue(&folder);
             }
             Message::Order(slot, kind, id) => {
+                let age = self.digests.age(&slot, kind);
                 let ordered = Some(id);
-                self.digests.set_age(&slot, kind, Age { ordered });
+                self.digests.set_age(&slot, kind, Age { ordered, ..age });
                 self.judge(&slot);
                 self.publish(true);
             }
+            Message::Keys(keys) => self.take_keys(keys),
             Message::Sweep => self.sweep_all(),
             // Who does not wait for an answer any more is gone.
             Message::Ground(reply) => drop(reply.send(self.ground())),

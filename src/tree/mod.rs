@@ -13,6 +13,7 @@
 //! | `govern`, `orders` | when an `ota.toml` counts, and what all on a device's way say (pure) |
 //! | `hasher`, `digests` | examining files, and not doing it twice |
 //! | `sought` | which texts are looked for in apps |
+//! | `sealing` | which images must be signed, and since when |
 //! | `seen` | what was in this tree, and since when |
 //! | `watch` | the kernel's notifications |
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
@@ -50,6 +51,7 @@ mod problem;
 mod publish;
 mod read;
 mod ruling;
+mod sealing;
 mod seen;
 mod shelf;
 mod slots;
@@ -58,6 +60,7 @@ mod sweep;
 mod versions;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +72,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch as generation};
 use tokio::task::spawn_blocking;
 
-use crate::firmware::{Found, HoldReason, Image, ImageKind, Sha256};
+use crate::firmware::{Found, HoldReason, Image, ImageKind, Keys, Sha256};
 use crate::health::Board;
 
 pub use bytes::{Content, OpenError};
@@ -88,6 +91,9 @@ use hands::Hands;
 use hasher::Hasher;
 use keeper::{Keeper, Message};
 
+/// Public keys by org.
+pub type OrgKeys = BTreeMap<String, Arc<Keys>>;
+
 /// Where the tree is and how patient it is.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -105,6 +111,8 @@ pub struct Settings {
     pub largest_image: u64,
     /// Bytes of images held in memory at once, at most.
     pub memory: u64,
+    /// The public keys of orgs whose images must be signed.
+    pub keys: OrgKeys,
     /// What an app is expected to contain where no policy says so: the first word of the paths that devices ask for.
     pub prefix: Option<Box<str>>,
     /// Copies of images per slot and kind, beside the one in use; 0 keeps none.
@@ -280,6 +288,12 @@ impl Tree {
         let _ = self
             .messages
             .send(Message::Order(slot.to_owned(), kind, id));
+    }
+
+    /// The public keys of the orgs, from now on: what they concern is judged again.
+    pub fn take_keys(&self, keys: OrgKeys) {
+        // An error means that the server ends.
+        let _ = self.messages.send(Message::Keys(keys));
     }
 
     /// Asks for a look at everything.

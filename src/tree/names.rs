@@ -20,7 +20,7 @@ pub enum Role {
     Candidate(ImageKind, u8),
     /// `<image>.toml`: what people say of the image.
     Note,
-    /// `<image>.md5` or `<image>.sha256`: what the image's sum has to be.
+    /// `<image>.md5` or `<image>.sha256`: what the image's sum has to be. `<image>.minisig`: its signature.
     Sum,
     /// `ota.toml`: what is ordered for the folder and all below.
     Policy,
@@ -45,7 +45,7 @@ pub fn role(name: &str) -> Role {
     if name == POLICY_FILE {
         return Role::Policy;
     }
-    if let Some(end) = [".toml", ".md5", ".sha256"]
+    if let Some(end) = [".toml", ".md5", ".sha256", ".minisig"]
         .into_iter()
         .find(|end| name.ends_with(end))
     {

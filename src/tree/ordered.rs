@@ -10,7 +10,7 @@ use crate::firmware::{Facts, ImageKind, Stamp};
 
 use super::catalog::{Candidate, Folder, Outcome};
 use super::give::offer;
-use super::judge::{Asked, Patience, Sight, Verdict};
+use super::judge::{Patience, Sight, Verdict};
 use super::keeper::{Keeper, Reply};
 use super::read::Root;
 
@@ -107,10 +107,7 @@ impl Keeper {
         kind: ImageKind,
     ) -> Option<Verdict> {
         self.order.as_ref().filter(|order| order.folder == rel)?;
-        let (texts, must, prefix) = match kind {
-            ImageKind::Firmware => (self.texts(rel), self.must(rel), self.prefix(rel)),
-            ImageKind::Filesystem => Default::default(),
-        };
+        let terms = self.terms(rel, kind);
         let order = self.order.as_ref()?;
         let (_, what) = order.what.as_ref().filter(|(of, _)| *of == kind)?;
         let file = |name: &str| {
@@ -136,14 +133,11 @@ impl Keeper {
             candidate: folder.candidate(kind),
             before: None,
             rivals: &[],
-            asked: Asked {
-                texts: &texts,
-                must: &must,
-                prefix: prefix.as_deref(),
-            },
+            asked: terms.asked(),
+            sealing: terms.sealing.as_ref(),
             calm_for: Duration::ZERO,
             gone_for: Duration::ZERO,
-            ordered: self.digests.age(rel, kind).ordered,
+            ordered: terms.ordered,
         };
         Some(Verdict {
             chosen: true,

@@ -11,7 +11,7 @@ use super::catalog::{Candidate, Folder, Known, Outcome};
 use super::digests::Choice;
 use super::govern;
 use super::hasher::{self, Examined, Job};
-use super::judge::{self, Asked, Before, Sight, Verdict, judge};
+use super::judge::{self, Before, Sight, Verdict, judge};
 use super::keeper::{KINDS, Keeper, place};
 use super::problem::Problem;
 
@@ -106,6 +106,7 @@ impl Keeper {
             }
             self.wake(rel, after);
         }
+        self.set_sealing(rel);
         self.set_problems(rel, problems.into(), Some(&folder));
         let at_rest = |kind: &ImageKind| match self
             .catalog
@@ -130,19 +131,17 @@ impl Keeper {
         kind: ImageKind,
         calm_for: Duration,
     ) -> Verdict {
-        let restless = self.restless.get(rel);
-        let gone_for = restless
+        let gone_for = self
+            .restless
+            .get(rel)
             .and_then(|restless| restless.gone_since[place(kind)])
             .map_or(Duration::ZERO, |since| since.elapsed());
+        let terms = self.terms(rel, kind);
+        let restless = self.restless.get(rel);
         let choice = self.digests.choice(rel, kind);
         let before = offered_before(folder.candidate(kind))
             .or_else(|| restless.and_then(|restless| restless.before[place(kind)].clone()))
             .or_else(|| choice.map(Choice::before));
-        let (texts, must, prefix) = match kind {
-            ImageKind::Firmware => (self.texts(rel), self.must(rel), self.prefix(rel)),
-            ImageKind::Filesystem => Default::default(),
-        };
-        let choice = self.digests.choice(rel, kind);
         let sight = Sight {
             path: rel,
             kind,
@@ -150,12 +149,9 @@ impl Keeper {
             candidate: folder.candidate(kind),
             before: before.as_ref(),
             rivals: choice.map_or(&[], |choice| &choice.rivals),
-            asked: Asked {
-                texts: &texts,
-                must: &must,
-                prefix: prefix.as_deref(),
-            },
-            ordered: self.digests.age(rel, kind).ordered,
+            asked: terms.asked(),
+            sealing: terms.sealing.as_ref(),
+            ordered: terms.ordered,
             calm_for,
             gone_for,
         };
@@ -196,6 +192,7 @@ impl Keeper {
         }
         if let (Candidate::Offered(offer), true) = (&verdict.candidate, verdict.chosen) {
             self.remember_choice(rel, folder, kind, offer);
+            self.remember_seal(rel, kind, offer);
         }
         if *old == verdict.candidate {
             return;
@@ -257,6 +254,7 @@ impl Keeper {
             ImageKind::Firmware => self.texts(rel),
             ImageKind::Filesystem => Arc::default(),
         };
+        let seal = self.seal_to_judge(rel, file);
         let rel = rel.join(&*file.name);
         let job = Job {
             root: root.path,
@@ -264,6 +262,7 @@ impl Keeper {
             kind: file.kind,
             stamp: file.stamp,
             texts,
+            seal,
         };
         self.hasher.push(
             job,

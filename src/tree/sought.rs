@@ -6,17 +6,52 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::firmware::{ImageKind, Order, Texts};
+use crate::firmware::{ImageKind, Order, Sha256, Texts};
 
-use super::catalog::Outcome;
-use super::judge::Asked;
+use super::catalog::{Known, Outcome};
+use super::judge::{Asked, Sealing};
 use super::keeper::Keeper;
 
 fn org(rel: &Path) -> PathBuf {
     rel.components().take(1).collect()
 }
 
+/// What is asked of the images of one slot and kind, whichever way they came: by a policy, by keys, by a person.
+pub(super) struct Terms {
+    texts: Arc<[Box<str>]>,
+    must: Texts,
+    prefix: Option<Box<str>>,
+    /// The org's keys, and how old a signature may be.
+    pub sealing: Option<Sealing>,
+    /// The image that a person ordered.
+    pub ordered: Option<Sha256>,
+}
+
+impl Terms {
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked {
+            texts: &self.texts,
+            must: &self.must,
+            prefix: self.prefix.as_deref(),
+        }
+    }
+}
+
 impl Keeper {
+    pub(super) fn terms(&mut self, rel: &Path, kind: ImageKind) -> Terms {
+        let (texts, must, prefix) = match kind {
+            ImageKind::Firmware => (self.texts(rel), self.must(rel), self.prefix(rel)),
+            ImageKind::Filesystem => Default::default(),
+        };
+        Terms {
+            texts,
+            must,
+            prefix,
+            sealing: self.sealing(rel),
+            ordered: self.digests.age(rel, kind).ordered,
+        }
+    }
+
     /// Texts to look for in apps of this folder.
     pub(super) fn texts(&mut self, rel: &Path) -> Arc<[Box<str>]> {
         let org = org(rel);
@@ -64,27 +99,33 @@ impl Keeper {
         if !self.catalog.complete {
             return;
         }
-        for folder in self.with_apps(&org(rel)) {
+        for folder in self.with_images(&org(rel)) {
             self.enqueue(&folder);
         }
     }
 
-    /// Files of the last run's cache may have been searched for other texts: they are examined again.
+    /// Files of the last run's cache may have been searched for other texts, or judged by other keys: they are examined
+    /// again.
     pub(super) fn forget_unsought(&mut self) {
-        for rel in self.with_apps(Path::new("")) {
+        for rel in self.with_images(Path::new("")) {
             let texts = self.texts(&rel);
             let asked = Asked {
                 texts: &texts,
                 ..Asked::default()
             };
-            let is_stale = self.catalog.at(&rel).is_some_and(|folder| {
-                let mut apps = folder.files.iter();
-                apps.any(|file| file.kind == ImageKind::Firmware && asked.is_news_to(file))
-            });
-            if is_stale {
+            let sealing = self.sealing(&rel);
+            let is_stale = |file: &Known| {
+                let unsought = file.kind == ImageKind::Firmware && asked.is_news_to(file);
+                let unsealed = sealing
+                    .as_ref()
+                    .is_some_and(|sealing| sealing.is_news_to(file));
+                unsought || unsealed
+            };
+            let folder = self.catalog.at(&rel);
+            if folder.is_some_and(|folder| folder.files.iter().any(is_stale)) {
                 self.catalog.edit(&rel, |folder| {
                     for file in &mut folder.files {
-                        if file.kind == ImageKind::Firmware && asked.is_news_to(file) {
+                        if is_stale(file) {
                             file.outcome = Outcome::Pending;
                         }
                     }
@@ -93,7 +134,8 @@ impl Keeper {
         }
     }
 
-    fn with_apps(&self, below: &Path) -> Vec<PathBuf> {
+    /// Folders with images, from this one on.
+    pub(super) fn with_images(&self, below: &Path) -> Vec<PathBuf> {
         let mut all = Vec::new();
         self.catalog.visit(|rel, folder| {
             if rel.starts_with(below) && !folder.files.is_empty() {

@@ -137,6 +137,7 @@ fn facts(bytes: &[u8], sums: &Sums, family: Family, identities: Identities) -> F
         signed: false,
         proves_whole: false,
         texts: BTreeMap::new(),
+        seal: None,
         identities,
     }
 }

@@ -20,7 +20,7 @@ pub struct Report {
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
     /// An image.
-    Facts(Facts),
+    Facts(Box<Facts>),
     /// None for any device.
     Defect(Defect),
 }
@@ -30,7 +30,7 @@ impl Report {
     #[must_use]
     pub fn of(bytes: &[u8], kind: ImageKind) -> Self {
         let finding = match examine(bytes, kind) {
-            Ok(facts) => Finding::Facts(facts),
+            Ok(facts) => Finding::Facts(Box::new(facts)),
             Err(defect) => Finding::Defect(defect),
         };
         Self { kind, finding }
