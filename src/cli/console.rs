@@ -21,13 +21,14 @@ pub fn service(
     Request<Incoming>,
     Response = Response<Body>,
     Error = Infallible,
-    Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send,
+    Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send + Unpin,
 > + Clone
++ Unpin
 + Send
 + 'static {
     service_fn(move |request: Request<Incoming>| {
         let api = api.clone();
-        async move { Ok(api.call(Caller::Console, request.map(Body::new)).await) }
+        Box::pin(async move { Ok(api.call(Caller::Console, request.map(Body::new)).await) })
     })
 }
 

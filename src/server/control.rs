@@ -6,26 +6,27 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::fs::{self, File, Permissions};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{self, pin};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::BREATH;
+use super::linger::LAST_WORD;
 
 /// Its name in the state folder.
 const NAME: &str = "control.sock";
@@ -69,8 +70,8 @@ impl Control {
         drain: Duration,
     ) -> io::Result<()>
     where
-        S: HttpService<Incoming, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
+        S: HttpService<Incoming, Error = Infallible> + Clone + Unpin + Send + 'static,
+        S::Future: Unpin + Send,
         S::ResBody: Send + 'static,
         <S::ResBody as Body>::Data: Send,
         <S::ResBody as Body>::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -124,26 +125,47 @@ pub async fn converse<S>(
     service: S,
     stopping: impl Future<Output = ()>,
 ) where
-    S: HttpService<Incoming, Error = Infallible>,
+    S: HttpService<Incoming, Error = Infallible> + Unpin,
+    S::Future: Unpin,
     S::ResBody: 'static,
     <S::ResBody as Body>::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        result = connection.as_mut() => Some(result),
-        () = stopping => None,
-    };
-    let result = match ended {
-        Some(result) => result,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut stopping = pin!(stopping);
+    let mut told = false;
+    let result = loop {
+        let serve = poll_fn(|cx| connection.poll_without_shutdown(cx));
+        tokio::select! {
+            result = serve => break result.map_err(io::Error::other),
+            () = &mut stopping, if !told => {
+                told = true;
+                pin::Pin::new(&mut connection).graceful_shutdown();
+            }
         }
+    };
+    let stream = connection.into_parts().io.into_inner();
+    let result = match result {
+        Ok(()) if !told => tokio::select! {
+            result = listen_on(stream) => result,
+            () = &mut stopping => Ok(()),
+        },
+        result => result,
     };
     if let Err(error) = result {
         tracing::debug!(%error, "a client of the control socket left early");
     }
+}
+
+/// Lets a client that still sends hear an answer that came early: to close on what it sends would be an error there, and
+/// that comes before the answer.
+async fn listen_on(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut unread = vec![0; 16 * 1024];
+    let wait = async {
+        while stream.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    };
+    tokio::time::timeout(LAST_WORD, wait).await?
 }
 
 /// Asks for the socket of the server that runs on this state folder.
@@ -174,6 +196,7 @@ mod tests {
     use super::*;
     use hyper::service::service_fn;
     use hyper::{Request, Response};
+    use std::future::{pending, ready};
     use std::io::{Read as _, Write as _};
     use tokio::sync::oneshot;
 
@@ -198,9 +221,9 @@ mod tests {
         assert_eq!(left, [NAME], "nothing else is left");
         let (stop, stopped) = oneshot::channel::<()>();
         let end = async { drop(stopped.await) };
-        let service = service_fn(|request: Request<Incoming>| async move {
+        let service = service_fn(|request: Request<Incoming>| {
             let path = request.uri().path().to_owned();
-            Ok::<_, Infallible>(Response::new(path))
+            ready(Ok::<_, Infallible>(Response::new(path)))
         });
         let serving = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -230,6 +253,36 @@ mod tests {
             said.starts_with("HTTP/1.1 200") && said.ends_with("/who"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_client_that_sends_more_than_is_read_hears_the_answer() {
+        let (theirs, mut ours) = net::UnixStream::pair().unwrap();
+        let serving = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            runtime.block_on(async {
+                let service =
+                    service_fn(|_| ready(Ok::<_, Infallible>(Response::new("no".to_owned()))));
+                let theirs = UnixStream::from_std(theirs).unwrap();
+                converse(theirs, service, pending()).await;
+            });
+        });
+        let many = 4 * 1024 * 1024;
+        write!(
+            ours,
+            "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {many}\r\n\r\n"
+        )
+        .unwrap();
+        ours.write_all(&vec![0; many]).unwrap();
+        let mut text = String::new();
+        ours.read_to_string(&mut text).unwrap();
+        assert!(text.ends_with("no"), "{text}");
+        drop(ours);
+        serving.join().unwrap();
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::transport::Stream;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For so long a client may go on sending what nobody reads.
-const LAST_WORD: Duration = Duration::from_secs(5);
+pub const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Closes our half in order and waits for the peer's; says whether the peer has everything. `dead_peer` is the time for
 /// what is still unsent, which is little.
