@@ -4,6 +4,7 @@
 //! without a catalogue would pay for each poll.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
 
 use divan::Bencher;
@@ -12,6 +13,7 @@ use otatree::firmware::{
     Brakes, Decision, Device, DeviceFamily, Found, Guards, ImageKind, Md5, RunningImage, Sha256,
     Standing, Visit, decide, format,
 };
+use otatree::firmware::{Order, POLICY_FILE, Policy, Word};
 use otatree::http::parse_range;
 use otatree::tree::Catalog;
 
@@ -49,6 +51,23 @@ fn four_words() -> Device {
 fn seven_slots_of_an_empty_tree(bencher: Bencher<'_, '_>) {
     let (catalog, device) = (Catalog::default(), device());
     bencher.bench(|| black_box(&catalog).find(black_box(&device), ImageKind::Firmware));
+}
+
+#[divan::bench]
+fn the_orders_of_a_tree_without_policies(bencher: Bencher<'_, '_>) {
+    let (catalog, device) = (Catalog::default(), device());
+    bencher.bench(|| Brakes::of(&black_box(&catalog).orders(black_box(&device)), None));
+}
+
+#[divan::bench]
+fn four_policies_on_a_way(bencher: Bencher<'_, '_>) {
+    let text = "downgrade = \"never\"\nby_hand = \"update\"\n";
+    let files = ["", "dev", "dev/lotus", "dev/+"].map(|folder| Order {
+        file: Path::new(folder).join(POLICY_FILE).into(),
+        word: Word::Policy(Policy::parse(text).expect("a policy")),
+    });
+    let orders: Vec<&Order> = files.iter().collect();
+    bencher.bench(|| Brakes::of(black_box(&orders), None));
 }
 
 #[divan::bench]

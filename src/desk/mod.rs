@@ -138,7 +138,7 @@ impl Desk {
             let now = self.started.elapsed();
             let standing = self.roster.standing(errand, visit, id, now)?;
             let seen = self.tree.seen();
-            let by_hand = flashed.is_some_and(|at| seen.since(id).is_none_or(|since| since <= at));
+            let by_hand = flashed.is_some_and(|at| !seen.came_after(id, at));
             Some(Standing {
                 by_hand,
                 ..standing

@@ -125,13 +125,17 @@ pub struct Facts {
     /// asks for other evidence before it offers the file.
     pub proves_whole: bool,
     /// The texts that were looked for in the image, and whether they are there.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub texts: BTreeMap<Box<str>, bool>,
+    #[serde(default, skip_serializing_if = "no_texts")]
+    pub texts: Arc<BTreeMap<Box<str>, bool>>,
     /// What came of its signature, where its org has public keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seal: Option<Seal>,
+    pub seal: Option<Box<Seal>>,
     /// What a device reports that runs it.
     pub identities: Identities,
+}
+
+fn no_texts(texts: &BTreeMap<Box<str>, bool>) -> bool {
+    texts.is_empty()
 }
 
 impl Facts {

@@ -61,7 +61,7 @@ fn by_name(path: &Path, folder: &Folder, file: &Known) -> Found {
                 before: None,
                 rivals: &[],
                 asked: Asked::default(),
-                sealing: folder.sealing.as_ref(),
+                sealing: folder.sealing.as_deref(),
                 ordered: None,
                 calm_for: NOW,
                 gone_for: NOW,

@@ -93,9 +93,9 @@ pub struct Folder {
     /// What its `ota.toml` says, as far as it counts by now.
     pub order: Option<Arc<Order>>,
     /// What its `ota.toml` said when it was last read, and which file it was.
-    pub read_order: Option<(Stamp, Arc<Order>)>,
+    pub read_order: Option<Box<(Stamp, Arc<Order>)>>,
     /// What its org asks of signatures; `None` where it has no keys.
-    pub sealing: Option<Sealing>,
+    pub sealing: Option<Arc<Sealing>>,
     /// What is wrong with what was read here.
     pub read_problems: Arc<[Problem]>,
     /// What is wrong here, all of it.

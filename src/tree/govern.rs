@@ -19,14 +19,14 @@ impl Keeper {
     /// Lets the policy of a folder count that was read there, if the folder is quiet. Says after which time to look
     /// again.
     pub(super) fn govern(&mut self, rel: &Path, folder: &Folder) -> Option<Duration> {
-        let read = folder.read_order.as_ref().map(|(_, order)| order);
+        let read = folder.read_order.as_ref().map(|read| &read.1);
         if folder.order.as_ref() == read {
             return None;
         }
         let since = self.restless.get(rel).and_then(|memory| memory.last_change);
         let calm_for = match (since, &folder.read_order) {
             (Some(since), _) => since.elapsed(),
-            (None, Some((stamp, _))) => hasher::age(*stamp),
+            (None, Some(read)) => hasher::age(read.0),
             (None, None) => Duration::MAX,
         };
         let settle = self.settings.patience.settle;
@@ -47,12 +47,12 @@ impl Keeper {
         let Some(folder) = self.catalog.at(rel) else {
             return;
         };
-        let (None, Some((_, order))) = (&folder.order, &folder.read_order) else {
+        let (None, Some(read)) = (&folder.order, &folder.read_order) else {
             return;
         };
         let fresh = Order {
             word: Word::Fresh,
-            ..Order::clone(order)
+            ..Order::clone(&read.1)
         };
         self.set_order(rel, Some(Arc::new(fresh)));
     }
@@ -89,7 +89,8 @@ impl Keeper {
             }
             let found = beside::read_order(&root, rel);
             if found.is_some() {
-                self.catalog.edit(rel, |folder| folder.read_order = found);
+                self.catalog
+                    .edit(rel, |folder| folder.read_order = found.map(Box::new));
                 self.hold_fresh(rel);
                 if let Some(folder) = self.catalog.at(rel).cloned()
                     && let Some(after) = self.govern(rel, &folder)

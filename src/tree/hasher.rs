@@ -194,9 +194,9 @@ fn examine(job: Job, urgent: bool, largest: u64) -> Examined {
         // One strange file must not end the thread that examines all others.
         Ok(Some(bytes)) => Some(match catch_unwind(|| format::examine(&bytes, job.kind)) {
             Ok(Ok(mut facts)) => {
-                facts.texts = format::look_for(&bytes, &job.texts);
+                facts.texts = Arc::new(format::look_for(&bytes, &job.texts));
                 let seal = job.seal.as_ref();
-                facts.seal = seal.map(|(keys, text)| keys.judge(&bytes, text));
+                facts.seal = seal.map(|(keys, text)| Box::new(keys.judge(&bytes, text)));
                 Outcome::Sound(Arc::new(facts))
             }
             Ok(Err(defect)) => Outcome::Defective(Arc::new(defect)),

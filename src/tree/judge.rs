@@ -109,7 +109,7 @@ impl Sealing {
     #[must_use]
     pub fn verdict<'a>(&self, signature: &str, facts: &'a Facts) -> Option<&'a Seal> {
         let of = self.keys.verdict_of(signature);
-        facts.seal.as_ref().filter(|seal| seal.of == of)
+        facts.seal.as_deref().filter(|seal| seal.of == of)
     }
 
     /// The file was examined with another signature, or under other keys.

@@ -119,6 +119,7 @@ impl Keeper {
                     == (&old.name, old.stamp, &old.beside, old.renamed)
             });
         // What comes back after it was gone has to be quiet like anything that changed.
+        let order = order.map(Box::new);
         let same_order = before.read_order == order;
         if !(same && same_order) && (!first || self.restless.contains_key(rel)) {
             self.touch(rel);
@@ -211,7 +212,7 @@ impl Keeper {
                 if old.is_none()
                     && let Outcome::Sound(facts) = &outcome
                 {
-                    self.seen.add(facts);
+                    self.seen.add(facts, false);
                 }
                 let renamed = renamed.contains(&name) || old.is_some_and(|old| old.renamed);
                 Known {

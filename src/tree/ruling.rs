@@ -28,11 +28,14 @@ impl Keeper {
         ) else {
             return;
         };
-        let Some(outcome) = outcome else {
+        let Some(mut outcome) = outcome else {
             self.touch(rel);
             self.enqueue(rel);
             return;
         };
+        if let Outcome::Sound(facts) = &mut outcome {
+            self.digests.share_texts(Arc::make_mut(facts));
+        }
         let there =
             |file: &Known| *file.name == *name && file.stamp == job.stamp && file.kind == job.kind;
         let Some(at) = self
@@ -51,7 +54,8 @@ impl Keeper {
         self.changed = true;
         self.digests.add(&job.rel, &file);
         if let Outcome::Sound(facts) = &file.outcome {
-            self.seen.add(facts);
+            self.seen
+                .add(facts, self.catalog.complete && !self.examining_all);
         }
         self.judge(rel);
     }

@@ -30,9 +30,10 @@ impl Keeper {
         if self
             .catalog
             .at(rel)
-            .is_some_and(|folder| folder.sealing != sealing)
+            .is_some_and(|folder| folder.sealing.as_deref() != sealing.as_ref())
         {
-            self.catalog.edit(rel, |folder| folder.sealing = sealing);
+            self.catalog
+                .edit(rel, |folder| folder.sealing = sealing.map(Arc::new));
             self.changed = true;
         }
     }

@@ -33,7 +33,7 @@ mod secure_boot;
 mod sums;
 mod texts;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use report::{Finding, Report};
 
@@ -136,7 +136,7 @@ fn facts(bytes: &[u8], sums: &Sums, family: Family, identities: Identities) -> F
         espressif_sdk: false,
         signed: false,
         proves_whole: false,
-        texts: BTreeMap::new(),
+        texts: Arc::default(),
         seal: None,
         identities,
     }
