@@ -45,6 +45,7 @@
 //! | which hashes count as the same image | `firmware/format/` and `firmware/image.rs` |
 //! | which file of a folder is taken | `tree/names.rs` and `tree/judge.rs` |
 //! | how an upload takes its place | `tree/publish.rs` and `tree/hands.rs` |
+//! | what an `ota.toml` can say, and who is stricter | `firmware/policy.rs`, `firmware/order.rs` |
 //! | a protocol's headers | `doors/devices/<name>/wire.rs`, and nowhere else |
 //! | an option | `config/sections.rs`, `config.toml`; a test holds the two together |
 //! | a log line about devices | `desk/talk.rs` |
