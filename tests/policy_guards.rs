@@ -1,11 +1,11 @@
 //! The guards of `ota.toml`: older versions, nodes that were flashed by hand, texts that must be there.
 
-use std::path::Path;
-
-use crate::house::{Answer, House, esp32, esp8266, image8266};
+use crate::house::{Answer, House, esp32, esp8266, image8266, wait_until};
+use crate::publish::{publish_app, slot};
 use crate::tree_kit::{problems, restarted};
 use otatree::firmware::forge::{Esp32, gzipped};
 use otatree::firmware::{ImageKind, Md5, Sha256};
+use otatree::tree::{Back, Expect};
 
 const SLOT: &str = "dev/+/key/firmware.bin";
 const NODE: &str = "dev/lotus/node/key";
@@ -37,7 +37,7 @@ fn no_older_version_is_given_where_downgrade_is_never() {
     assert_eq!(poll(&house, "1.5.0"), "update", "the tree says what runs");
     house.put("dev/ota.toml", b"downgrade = \"never\"");
     let end = "held downgrade";
-    crate::house::wait_until("it is held", || poll(&house, "1.5.0") == end);
+    wait_until("it is held", || poll(&house, "1.5.0") == end);
     for (running, decision) in [
         ("1.4.1", end),
         ("1.10.0", end),
@@ -57,24 +57,36 @@ fn no_older_version_is_given_where_downgrade_is_never() {
 }
 
 #[test]
-fn an_image_that_a_person_ordered_is_given_although_it_is_older() {
+fn a_rollback_that_a_person_orders_is_given_although_it_is_older() {
     let house = House::new();
-    let image = versioned("1.4.0");
-    house.put_renamed(SLOT, &image);
     house.put("dev/ota.toml", b"downgrade = \"never\"");
+    let (old, new) = (versioned("1.0.0"), versioned("2.0.0"));
+    let key = slot("dev/+/key");
+    publish_app(&house, "dev/+/key", &old).unwrap();
     house.wait_decision(NODE, "update");
-    crate::house::wait_until("it is held", || poll(&house, "1.5.0") == "held downgrade");
-    let slot = Path::new("dev/+/key");
-    house
-        .tree
-        .order(slot, ImageKind::Firmware, Sha256::of(&image));
-    crate::house::wait_until("it is given", || poll(&house, "1.5.0") == "update");
+    wait_until("it is held", || poll(&house, "2.0.0") == "held downgrade");
+    publish_app(&house, "dev/+/key", &new).unwrap();
+    let back = |to| {
+        let kind = ImageKind::Firmware;
+        house.tree.rollback(&key, kind, to, Expect::Any)
+    };
+    assert_eq!(back(Back::Previous).unwrap().id, Sha256::of(&old));
+    assert_eq!(poll(&house, "2.0.0"), "update");
+
+    // What was ordered once is not ordered for ever.
+    publish_app(&house, "dev/+/key", &new).unwrap();
+    publish_app(&house, "dev/+/key", &old).unwrap();
+    assert_eq!(poll(&house, "2.0.0"), "held downgrade");
+    assert!(back(Back::To(Sha256::of(b"not kept"))).is_err());
+    assert_eq!(poll(&house, "2.0.0"), "held downgrade");
+
+    assert_eq!(back(Back::To(Sha256::of(&old))).unwrap().held, None);
     let house = restarted(house, AT_ONCE, |_| {});
     house.wait_decision(NODE, "update");
-    assert_eq!(poll(&house, "1.5.0"), "update", "it is remembered");
+    assert_eq!(poll(&house, "2.0.0"), "update", "it is remembered");
     house.put_renamed(SLOT, &versioned("1.3.0"));
-    crate::house::wait_until("another one is held", || {
-        poll(&house, "1.5.0") == "held downgrade"
+    wait_until("another one is held", || {
+        poll(&house, "2.0.0") == "held downgrade"
     });
 }
 
@@ -106,11 +118,11 @@ fn a_node_that_was_flashed_by_hand_keeps_it_until_a_newer_image_appears() {
     assert_eq!(house.poll8266(NODE, &mine).status, 304);
 
     house.put("dev/ota.toml", b"by_hand = \"update\"");
-    crate::house::wait_until("it is updated", || {
+    wait_until("it is updated", || {
         reports(&house, "node", &mine).decision() == "update"
     });
     house.remove("dev/ota.toml");
-    crate::house::wait_until("it is held again", || {
+    wait_until("it is held again", || {
         reports(&house, "node", &mine).decision() == "held by-hand"
     });
 
@@ -154,7 +166,7 @@ fn what_a_node_reports_after_it_took_an_image_in_full_is_not_by_hand() {
     house.wait_served(NODE, &image8266(2));
     assert_eq!(house.poll8266(NODE, &sum(1)).status, 200);
     // Its boot loader patched the flash in a way that nobody knows.
-    crate::house::wait_until("the download counts", || {
+    wait_until("the download counts", || {
         reports(&house, "node", &sum(102)).decision() == "update"
     });
 }
@@ -217,7 +229,7 @@ fn an_app_that_does_not_know_its_way_back_is_a_problem_and_is_given() {
     house.wait_served(NODE, &app(false, "1"));
     assert!(problems(&house).contains("does not contain \"ota_update\""));
     house.put("dev/ota.toml", b"must_contain = []");
-    crate::house::wait_until("it is meant so", || problems(&house).is_empty());
+    wait_until("it is meant so", || problems(&house).is_empty());
     house.wait_decision(NODE, "update");
     let other = House::with("[doors.frugal_iot]\nprefix = \"greenhouse\"");
     other.put_renamed(SLOT, &app(true, "1"));
@@ -231,7 +243,7 @@ fn what_was_found_in_an_image_is_known_after_a_restart() {
     house.put_renamed(SLOT, &app(true, "1"));
     house.wait_served(NODE, &app(true, "1"));
     // What changed a moment ago is examined again, whatever is cached.
-    crate::house::wait_until("the file is at rest", || {
+    wait_until("the file is at rest", || {
         let folder = crate::tree_kit::folder(&house, "dev/+/key");
         folder.is_some_and(|folder| folder.files.iter().all(|file| !file.racy))
     });

@@ -1,16 +1,17 @@
 //! Signed drops, with signatures of Debian's minisign.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::client::with;
 use crate::house::{House, esp8266, image8266, wait_until};
 use crate::program::{Place, ask};
+use crate::publish::{publish, slot};
 use crate::tree_kit::{problems, restarted, wait_problem};
 use otatree::firmware::forge::gzipped;
 use otatree::firmware::{ImageKind, Sha256};
-use otatree::tree::OrgKeys;
+use otatree::tree::{Back, Expect, OrgKeys, Rules};
 use tempfile::TempDir;
 
 const SLOT: &str = "dev/key/firmware.bin";
@@ -155,20 +156,25 @@ fn an_image_that_was_signed_before_the_last_one_is_withheld_until_it_is_signed_a
 }
 
 #[test]
-fn an_image_that_a_person_ordered_is_given_with_its_older_signature() {
+fn a_rollback_that_a_person_orders_needs_no_new_signature() {
     let signer = Signer::new();
     let house = house(&signer);
     let (old, new) = (image8266(1), image8266(2));
-    house.put(SIGNATURE, &signer.sign_at(&new, 2000));
-    house.put(SLOT, &new);
-    house.wait_served(NODE, &new);
-    house.put(SIGNATURE, &signer.sign_at(&old, 1000));
-    house.put(SLOT, &old);
-    house.wait_decision(NODE, "held old-signature");
-    let slot = Path::new("dev/key");
-    house
-        .tree
-        .order(slot, ImageKind::Firmware, Sha256::of(&old));
+    for (image, at) in [(&old, 1000), (&new, 2000)] {
+        let rules = Rules {
+            signature: Some(String::from_utf8(signer.sign_at(image, at)).unwrap().into()),
+            ..Rules::default()
+        };
+        publish(&house, "dev/key", ImageKind::Firmware, image, rules).unwrap();
+        house.wait_served(NODE, image);
+    }
+    let back = house.tree.rollback(
+        &slot("dev/key"),
+        ImageKind::Firmware,
+        Back::Previous,
+        Expect::Any,
+    );
+    assert_eq!(back.unwrap().id, Sha256::of(&old));
     house.wait_served(NODE, &old);
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Placing<'a> {
     pub notes: Notes,
     pub signature: Option<&'a str>,
     pub force_family: bool,
+    /// Neither its age nor that of its signature holds it.
+    pub ordered: bool,
     pub expect: Expect,
 }
 

@@ -160,7 +160,12 @@ impl Hands {
         still: &Still<'_>,
         placing: Placing<'_>,
     ) -> Result<Published, PublishError> {
-        let Placing { slot, kind, .. } = placing;
+        let Placing {
+            slot,
+            kind,
+            ordered,
+            ..
+        } = placing;
         placing.notes.text()?;
         order::check_length(placing.signature)?;
         let root = self.ground()?;
@@ -188,6 +193,7 @@ impl Hands {
                 name: name.into(),
                 stamp,
                 facts: facts.clone(),
+                ordered,
             },
         )?;
         let held = match after.candidate(kind) {

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
-use crate::firmware::{ImageKind, Order, Sha256};
+use crate::firmware::{ImageKind, Order};
 use crate::health::Board;
 
 use super::catalog::Catalog;
-use super::digests::{Age, Digests};
+use super::digests::Digests;
 use super::hasher::{Examined, Hasher};
 use super::judge::Before;
 use super::links::Links;
@@ -46,8 +46,6 @@ pub enum Message {
     Look(Vec<PathBuf>, oneshot::Sender<bool>),
     /// A file was not the one that the catalogue knows.
     Hint(PathBuf),
-    /// A person orders an image for a slot, whatever its age.
-    Order(PathBuf, ImageKind, Sha256),
     /// The public keys of the orgs, from now on.
     Keys(OrgKeys),
     /// Look at everything again.
@@ -250,13 +248,6 @@ impl Keeper {
             Message::Hint(folder) => {
                 self.touch(&folder);
                 self.enqueue(&folder);
-            }
-            Message::Order(slot, kind, id) => {
-                let age = self.digests.age(&slot, kind);
-                let ordered = Some(id);
-                self.digests.set_age(&slot, kind, Age { ordered, ..age });
-                self.judge(&slot);
-                self.publish(true);
             }
             Message::Keys(keys) => self.take_keys(keys),
             Message::Sweep => self.sweep_all(),

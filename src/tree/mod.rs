@@ -72,7 +72,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch as generation};
 use tokio::task::spawn_blocking;
 
-use crate::firmware::{Found, HoldReason, Image, ImageKind, Keys, Sha256};
+use crate::firmware::{Found, HoldReason, Image, Keys};
 use crate::health::Board;
 
 pub use bytes::{Content, OpenError};
@@ -278,16 +278,6 @@ impl Tree {
     #[must_use]
     pub fn seen(&self) -> &Seen {
         &self.seen
-    }
-
-    /// A person orders this image for a slot, so it is given although it is older than what was given before: neither
-    /// `downgrade` nor the time of its signature holds it. For rollbacks; the slot is a folder relative to the root. It
-    /// is remembered over restarts, until another image is ordered.
-    pub fn order(&self, slot: &Path, kind: ImageKind, id: Sha256) {
-        // An error means that the server ends.
-        let _ = self
-            .messages
-            .send(Message::Order(slot.to_owned(), kind, id));
     }
 
     /// The public keys of the orgs, from now on: what they concern is judged again.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::firmware::{Facts, ImageKind, Stamp};
 
 use super::catalog::{Candidate, Folder, Outcome};
+use super::digests::Age;
 use super::give::offer;
 use super::judge::{Patience, Sight, Verdict};
 use super::keeper::{Keeper, Reply};
@@ -41,6 +42,8 @@ pub enum What {
         stamp: Stamp,
         /// What its bytes say.
         facts: Arc<Facts>,
+        /// A person ordered this very image, whatever its age.
+        ordered: bool,
     },
     /// All of them were removed.
     Removed,
@@ -80,9 +83,25 @@ impl Keeper {
     pub(super) fn carried_out(&mut self, mut done: Done) {
         let (folder, reply) = (done.folder.clone(), done.reply.take());
         self.still.remove(&folder);
-        if let Some((_, What::Placed { name, .. })) = &done.what {
+        if let Some((
+            kind,
+            What::Placed {
+                name,
+                facts,
+                ordered,
+                ..
+            },
+        )) = &done.what
+        {
             let memory = self.restless.entry(folder.clone()).or_default();
             memory.renamed.insert(name.clone());
+            let age = Age {
+                ordered: ordered.then(|| facts.id()),
+                ..self.digests.age(&folder, *kind)
+            };
+            self.digests.set_age(&folder, *kind, age);
+            // Whoever hears that it was carried out may rely on it after a restart, too.
+            self.digests.flush();
         }
         self.order = done.what.is_some().then_some(done);
         self.look_if_any(&folder);
@@ -162,6 +181,7 @@ impl Keeper {
                             name: placed,
                             stamp: it,
                             facts,
+                            ..
                         },
                     )),
                 ..

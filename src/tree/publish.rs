@@ -133,6 +133,7 @@ impl Publishing {
                 notes: rules.notes,
                 signature: rules.signature.as_deref(),
                 force_family: rules.force_family,
+                ordered: false,
                 expect: rules.expect,
             },
         )

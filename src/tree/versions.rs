@@ -21,6 +21,8 @@ struct Stock<'a> {
     /// What was known of them, with what people said.
     known: &'a Copy,
     force_family: bool,
+    /// A person means this very image, whatever its age.
+    ordered: bool,
     expect: Expect,
 }
 
@@ -53,7 +55,8 @@ impl Tree {
     }
 
     /// Puts a kept image back, with what was said of it, also when its slot is empty or its folder is gone. It may be for
-    /// another chip family than what is there: that may be the very reason.
+    /// another chip family than what is there: that may be the very reason. Neither `downgrade` nor the time of its signature
+    /// holds it, also after a restart, until something else is put there by order.
     ///
     /// # Errors
     /// When no such copy is kept, when the slot is not as it was expected to be, or when the disk does not take it.
@@ -86,6 +89,7 @@ impl Tree {
             kind,
             known: copy,
             force_family: true,
+            ordered: true,
             expect,
         };
         self.put(slot, &still, stock)
@@ -135,6 +139,7 @@ impl Tree {
             kind,
             known: &known,
             force_family: promotion.force_family,
+            ordered: false,
             expect: promotion.expect,
         };
         let published = self.put(to, &target, stock)?;
@@ -212,6 +217,7 @@ impl Tree {
                 notes,
                 signature: known.signature.as_deref(),
                 force_family: stock.force_family,
+                ordered: stock.ordered,
                 expect: stock.expect,
             },
         )
