@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api_kit::{Headers, credential, inhabited, request};
 use crate::house::{Answer, House, image32, image8266};
+use crate::tree_kit::restarted;
 
 const SLOT: &str = "/orgs/dev/slots/lotus:key";
 const DEVICE: &str = "dev/lotus/node/key";
@@ -630,4 +631,62 @@ fn a_length_that_lies_publishes_nothing() {
         }
     }
     crate::house::wait_until("nothing is left", || files(&house).is_empty());
+}
+
+fn hold(house: &House, who: &str, method: &str, path: &str) -> u16 {
+    let body = match method {
+        "PUT" => json!({ "reason": "the pump does not stop" }).to_string(),
+        _ => String::new(),
+    };
+    let json = [("content-type", "application/json")];
+    send(house, who, method, path, &json, body.as_bytes()).status
+}
+
+#[test]
+fn what_a_person_holds_is_given_to_nobody_until_it_is_released_also_after_a_restart() {
+    let house = inhabited();
+    let owner = house.sign_in("root");
+    let image = image8266(1);
+    done(&put(&house, &owner, &[], &image));
+    let decision = |house: &House| {
+        house
+            .head(&format!("/ota_update/{DEVICE}"))
+            .decision()
+            .to_owned()
+    };
+    assert_eq!(decision(&house), "update");
+    for path in [
+        "/hold",
+        "/orgs/dev/hold",
+        &format!("{SLOT}/hold"),
+        "/orgs/dev/slots/lotus/hold",
+    ] {
+        assert_eq!(hold(&house, &owner, "DELETE", path), 404);
+        assert_eq!(hold(&house, &owner, "PUT", path), 204);
+        assert_eq!(decision(&house), "held on-hold", "{path}");
+        let slot = house.call("GET", SLOT, &[credential(&owner)], "").json();
+        assert_eq!(slot["holds"][0]["reason"], "the pump does not stop");
+        assert_eq!(hold(&house, &owner, "DELETE", path), 204);
+        assert_eq!(decision(&house), "update", "{path}");
+    }
+    // Either holds.
+    assert_eq!(hold(&house, &owner, "PUT", "/hold"), 204);
+    assert_eq!(hold(&house, &owner, "PUT", &format!("{SLOT}/hold")), 204);
+    assert_eq!(hold(&house, &owner, "DELETE", &format!("{SLOT}/hold")), 204);
+    assert_eq!(decision(&house), "held on-hold");
+    let house = restarted(house, "settle = \"0s\"", |_| {});
+    assert_eq!(decision(&house), "held on-hold");
+    assert_eq!(
+        house.head("/files/dev/lotus/key/firmware.bin").decision(),
+        "held on-hold"
+    );
+    let house = restarted(house, "settle = \"0s\"", |house| {
+        std::fs::write(house.dir.path().join("state/holds.json"), "nonsense").unwrap();
+    });
+    assert_eq!(decision(&house), "held bad-policy");
+    assert!(house.board.now()["holds"].contains("holds.json"));
+    let house = restarted(house, "settle = \"0s\"", |house| {
+        std::fs::remove_file(house.dir.path().join("state/holds.json")).unwrap();
+    });
+    house.wait_decision(DEVICE, "update");
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Output;
 
+use crate::commands::{failed, printed};
 use crate::house::{House, image8266, wait_until};
 use crate::program::Place;
 use crate::tree_kit::{folder, problems, wait_noticed};
@@ -201,4 +202,33 @@ fn which_says_the_policy_and_the_files_that_say_it_and_check_lists_broken_ones()
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_command_holds_an_org_and_which_says_who_did_until_it_is_released() {
+    let place = Place::new("");
+    place.put(SLOT, &image8266(1));
+    let which = || text(&place.run(&["which", NODE]));
+    printed(&place.run(&["hold", "dev", "--reason", "the pump does not stop"]));
+    printed(&place.run(&["hold", "--all"]));
+    let said = which();
+    assert!(said.contains("held on-hold"), "{said}");
+    let by = "hold = \"the pump does not stop\"  (held by the local operator since 20";
+    assert!(said.contains(by), "{said}");
+    printed(&place.run(&["release", "dev"]));
+    let said = which();
+    assert!(said.contains("hold = true  (held by"), "{said}");
+    printed(&place.run(&["release", "--all"]));
+    assert!(which().contains(": update"), "{}", which());
+    failed(&place.run(&["release", "dev"]), 1);
+    failed(&place.run(&["hold", "nowhere"]), 1);
+    for wrong in [
+        &["hold"][..],
+        &["hold", "dev/.."],
+        &["hold", "dev", "--all"],
+    ] {
+        assert_eq!(place.run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let audit = printed(&place.run(&["audit", "--action", "hold"]));
+    assert_eq!(audit.lines().count(), 4, "{audit}");
 }

@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod console;
+mod hold;
 mod images;
 mod inspect;
 mod list;
@@ -67,6 +68,10 @@ enum Command {
     Delete(images::delete::Args),
     /// List the images that a slot had, as far as copies are kept
     Versions(images::versions::Args),
+    /// Hold updates: the emergency brake, at once and until it is released
+    Hold(hold::HoldArgs),
+    /// Release what was held
+    Release(hold::ReleaseArgs),
     /// Say who may sign in, and what they may do
     User(office::user::Args),
     /// Make, list and end tokens for programs
@@ -163,6 +168,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Rollback(args) => images::rollback::run(&path, &args),
         Command::Delete(args) => images::delete::run(&path, &args),
         Command::Versions(args) => images::versions::run(&path, &args),
+        Command::Hold(args) => hold::hold(&path, &args),
+        Command::Release(args) => hold::release(&path, &args),
         Command::User(args) => office::user::run(&path, &args),
         Command::Token(args) => office::token::run(&path, &args),
         Command::Org(args) => office::org::run(&path, &args),

@@ -112,10 +112,10 @@ impl HoldReason {
             }
             Self::Busy => "too many downloads at once",
             Self::OnHold => {
-                "an ota.toml above the image or one of the device's slots says hold; `otatree which` names it"
+                "an ota.toml above the image or one of the device's slots says hold, or a person does; `otatree which` names it"
             }
             Self::BadPolicy => {
-                "an ota.toml above the image or one of the device's slots is broken; `otatree check` says how"
+                "an ota.toml above the image or one of the device's slots is broken (`otatree check` says how), or the server's holds.json is (its log and `/healthz` say how)"
             }
             Self::Downgrade => {
                 "it is older than what the device runs, and an ota.toml says downgrade = \"never\""

@@ -21,7 +21,7 @@ pub enum Word {
 /// What one folder says, and in which file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// The file, relative to the root of the tree.
+    /// The file, relative to the root of the tree; or who ordered it, where it is in no file of the tree.
     pub file: Box<Path>,
     /// What it says.
     pub word: Word,

@@ -56,6 +56,11 @@ pub enum OfficeError {
     /// No folder of that name in the org.
     #[error("there is no slot {0}; a publish makes it")]
     NoSuchSlot(Slot),
+    /// There is nothing to release.
+    #[error(
+        "nobody holds just that: a hold is released where it was ordered, and one of an ota.toml in that file"
+    )]
+    NotHeld,
     /// The tree's business.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -98,6 +103,7 @@ impl OfficeError {
             Self::NoSuchOrg(_) => "no-such-org",
             Self::OrgExists(_) => "org-exists",
             Self::NoSuchSlot(_) => "no-such-slot",
+            Self::NotHeld => "not-held",
             Self::OtherSum { .. } => "not-whole",
             Self::ChangedSince => "changed",
             Self::Unrecorded(_) => "unrecorded",
@@ -151,7 +157,7 @@ impl OfficeError {
             Self::NotSignedIn => Meaning::NotSignedIn,
             Self::NoSuchOrg(_) => Meaning::NotFound,
             Self::OrgExists(_) | Self::NoSession => Meaning::Conflict,
-            Self::NoSuchSlot(_) => Meaning::NotFound,
+            Self::NoSuchSlot(_) | Self::NotHeld => Meaning::NotFound,
             Self::OtherSum { .. } => Meaning::Invalid,
             Self::ChangedSince => Meaning::Changed,
             Self::DiskFull => Meaning::DiskFull,

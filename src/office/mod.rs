@@ -6,6 +6,7 @@
 //! | `users`, `tokens`, `devices`, `history` | people's business, and the audit log |
 //! | `orgs` | orgs, which are folders of the tree |
 //! | `slots`, `upload` | what is in a slot, and what is ordered done to it; an image on its way into one |
+//! | `holds` | the emergency brake |
 //! | `inspect` | what a file is |
 //! | `undo` | a token is revoked, with what it did |
 //! | `error` | why something was not done |
@@ -15,6 +16,7 @@
 mod devices;
 mod error;
 mod history;
+mod holds;
 mod inspect;
 mod orgs;
 mod signing;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 
 pub use devices::DeviceRules;
 pub use error::{Meaning, OfficeError};
+pub use holds::Range;
 pub use orgs::OrgView;
 pub use undo::Undone;
 pub use upload::Upload;
@@ -39,7 +42,7 @@ pub use crate::people::{
 };
 
 pub use crate::tree::{
-    Announced, Back, Candidate, Expect, Known, Notes, Outcome, Promotion, Published, Removed,
+    Announced, Back, Candidate, Expect, Hold, Known, Notes, Outcome, Promotion, Published, Removed,
     Rules, SlotView, Version,
 };
 

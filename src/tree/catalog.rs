@@ -7,6 +7,7 @@ use crate::firmware::{
     Defect, Device, Facts, Found, HoldReason, ImageKind, Offer, Order, Sha256, SlotPath, Stamp,
 };
 
+use super::holds::Holds;
 use super::judge::Sealing;
 use super::problem::Problem;
 use super::shelf::Shelf;
@@ -135,6 +136,8 @@ pub struct Catalog {
     pub complete: bool,
     /// Some folder has a policy.
     pub governed: bool,
+    /// What people hold beside that.
+    pub(super) holds: Arc<Holds>,
 }
 
 /// One of the seven slots as a search saw it.

@@ -107,7 +107,10 @@ impl Hands {
         }
     }
 
-    fn ask<T>(&self, question: impl FnOnce(mpsc::Sender<T>) -> Message) -> Result<T, PublishError> {
+    pub(super) fn ask<T>(
+        &self,
+        question: impl FnOnce(mpsc::Sender<T>) -> Message,
+    ) -> Result<T, PublishError> {
         let (reply, answer) = mpsc::channel();
         let sent = self.messages.send(question(reply));
         sent.map_err(|_| PublishError::NoTree)?;

@@ -19,6 +19,7 @@ use crate::health::Board;
 use super::catalog::Catalog;
 use super::digests::Digests;
 use super::hasher::{Examined, Hasher};
+use super::holds::Holds;
 use super::judge::Before;
 use super::links::Links;
 use super::ordered::Done;
@@ -48,6 +49,8 @@ pub enum Message {
     Hint(PathBuf),
     /// The public keys of the orgs, from now on.
     Keys(OrgKeys),
+    /// What people hold, from now on.
+    Holds(Arc<Holds>, Reply<()>),
     /// Look at everything again.
     Sweep,
     /// Somebody wants to change the tree and asks for its root; `None` when it is not there.
@@ -145,7 +148,10 @@ impl Keeper {
             digests: Digests::load(settings.state.join("digests.jsonl"), board.clone()),
             settings,
             root: None,
-            catalog: Catalog::default(),
+            // What is held counts from the first moment.
+            catalog: published
+                .upgrade()
+                .map_or_else(Catalog::default, |known| Catalog::clone(&known.load())),
             watches: None,
             hasher,
             seen,
@@ -250,6 +256,12 @@ impl Keeper {
                 self.enqueue(&folder);
             }
             Message::Keys(keys) => self.take_keys(keys),
+            Message::Holds(holds, reply) => {
+                self.catalog.holds = holds;
+                self.changed = true;
+                self.publish(true);
+                let _ = reply.send(());
+            }
             Message::Sweep => self.sweep_all(),
             // Who does not wait for an answer any more is gone.
             Message::Ground(reply) => drop(reply.send(self.ground())),

@@ -11,6 +11,7 @@
 //! | `ears`, `sweep`, `ground` | why it looks: notifications; now and then; the root itself changed |
 //! | `look`, `ruling` | how it looks at one folder, and what follows from that |
 //! | `govern`, `orders` | when an `ota.toml` counts, and what all on a device's way say (pure) |
+//! | `holds` | what people hold beside the files |
 //! | `hasher`, `digests` | examining files, and not doing it twice |
 //! | `sought` | which texts are looked for in apps |
 //! | `sealing` | which images must be signed, and since when |
@@ -38,6 +39,7 @@ mod govern;
 mod ground;
 mod hands;
 mod hasher;
+mod holds;
 mod judge;
 mod keeper;
 mod kept;
@@ -77,6 +79,7 @@ use crate::health::Board;
 
 pub use bytes::{Content, OpenError};
 pub use catalog::{Beside, Candidate, Catalog, Folder, Known, Outcome, Tried};
+pub use holds::Hold;
 pub use judge::Patience;
 pub use order::{
     Announced, Back, Expect, Notes, Promotion, PublishError, Published, Removed, Rules, Version,
@@ -144,6 +147,7 @@ pub struct Tree {
     examined: Arc<AtomicU64>,
     hands: Arc<Hands>,
     seen: Arc<Seen>,
+    holds: Arc<holds::Book>,
 }
 
 impl Tree {
@@ -154,7 +158,8 @@ impl Tree {
     pub fn start(settings: Settings, board: &Arc<Board>) -> io::Result<Self> {
         let (messages, inbox) = mpsc::channel();
         let (generation, changes) = generation::channel(0);
-        let catalog = Arc::new(ArcSwap::from_pointee(Catalog::default()));
+        let catalog = Arc::new(ArcSwap::from_pointee(Catalog::holding(&settings, board)));
+        let holds = Arc::new(holds::Book::new(&settings));
         let bytes = Arc::new(bytes::Store::new(&settings));
         let kept = Arc::new(kept::Kept::open(&settings, board.clone()));
         let results = messages.clone();
@@ -191,6 +196,7 @@ impl Tree {
             examined,
             hands,
             seen,
+            holds,
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use crate::firmware::{ImageKind, Sha256, Slot};
 
 use super::catalog::{Candidate, Catalog, Folder, Known, Outcome};
+use super::holds::Hold;
 use super::problem::Problem;
 
 /// What is in a slot.
@@ -18,6 +19,8 @@ pub struct SlotView {
     pub folder: Arc<Folder>,
     /// Another one whenever a file, a note or a sum in it is another; `None` when it holds no image file.
     pub revision: Option<Sha256>,
+    /// What people hold there and above it, beside the files of the tree.
+    pub holds: Vec<Hold>,
 }
 
 impl SlotView {
@@ -27,6 +30,7 @@ impl SlotView {
             slot: slot.clone(),
             revision: revision(&folder),
             folder,
+            holds: catalog.holds.over(&slot.words().collect::<Vec<_>>()),
         })
     }
 

@@ -17,7 +17,7 @@ fn slot(text: &str) -> Result<Slot, String> {
 }
 
 /// The path of a slot, or of something below it.
-fn path(slot: &Slot, below: &str) -> String {
+pub(super) fn path(slot: &Slot, below: &str) -> String {
     format!("/orgs/{}/slots/{}{below}", slot.org(), slot.below_org())
 }
 

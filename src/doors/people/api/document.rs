@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::caller::SESSION;
 use super::problem::Problem;
-use super::{devices, history, orgs, session, slots, tokens, upload, users};
+use super::{devices, history, holds, orgs, session, slots, tokens, upload, users};
 use crate::office::Office;
 
 fn described() -> OpenApiRouter<Office> {
@@ -41,6 +41,9 @@ fn described() -> OpenApiRouter<Office> {
         .routes(routes!(slots::rollback))
         .routes(routes!(slots::promote))
         .routes(routes!(slots::describe))
+        .routes(routes!(holds::hold_all, holds::release_all))
+        .routes(routes!(holds::hold_org, holds::release_org))
+        .routes(routes!(holds::hold_slot, holds::release_slot))
         .merge(large())
 }
 

@@ -4,7 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::firmware::{Facts, ImageKind};
-use crate::office::{Candidate, Known, Outcome, Published, Removed, SlotView, Undone, Version};
+use crate::office::{
+    self, Candidate, Known, Outcome, Published, Removed, SlotView, Undone, Version,
+};
 
 /// What the bytes of an image say.
 #[derive(Serialize, ToSchema)]
@@ -94,8 +96,33 @@ pub struct Slot {
     revision: Option<String>,
     firmware: Option<Image>,
     filesystem: Option<Image>,
+    /// What people hold there and above it, beside the `ota.toml` of the tree: no device gets anything.
+    holds: Vec<Hold>,
     /// What is wrong in it, with the cure.
     problems: Vec<String>,
+}
+
+/// What somebody holds.
+#[derive(Serialize, ToSchema)]
+pub struct Hold {
+    /// The folder in the tree; empty for everything.
+    path: String,
+    /// Empty where nobody said it.
+    reason: String,
+    by: String,
+    #[schema(format = DateTime)]
+    since: String,
+}
+
+impl From<&office::Hold> for Hold {
+    fn from(hold: &office::Hold) -> Self {
+        Self {
+            path: hold.folder.to_string(),
+            reason: hold.reason.to_string(),
+            by: hold.by.to_string(),
+            since: hold.since.to_string(),
+        }
+    }
 }
 
 impl From<&SlotView> for Slot {
@@ -106,6 +133,7 @@ impl From<&SlotView> for Slot {
             revision: view.revision.map(|sum| sum.to_string()),
             firmware: image(view, ImageKind::Firmware),
             filesystem: image(view, ImageKind::Filesystem),
+            holds: view.holds.iter().map(Hold::from).collect(),
             problems: view.problems().iter().map(ToString::to_string).collect(),
         }
     }

@@ -7,7 +7,7 @@
 //! | `problem`, `extract`, `place` | errors, and checked words of what was sent |
 //! | `shape`, `images` | what is sent |
 //! | `document` | the routes, and their description |
-//! | `session`, `users`, `tokens`, `orgs`, `devices`, `history`, `slots`, `upload` | the calls, one folder of paths a file |
+//! | `session`, `users`, `tokens`, `orgs`, `devices`, `history`, `holds`, `slots`, `upload` | the calls, one folder of paths a file |
 //!
 //! The routes need no network: [`Api::call`] takes a request from wherever it came.
 
@@ -17,6 +17,7 @@ mod document;
 mod extract;
 mod guard;
 mod history;
+mod holds;
 pub(super) mod images;
 mod orgs;
 mod place;
