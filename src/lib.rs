@@ -27,6 +27,7 @@
 //! 1. `server/accept` takes a place and accepts. Handshake and head are read in the connection's own task.
 //! 2. `server/connection` asks the doors, in the order of [`doors::open`]. The first that knows the path answers.
 //! 3. `doors/devices/<name>/wire` turns headers into a [`firmware::Visit`], and the path into a [`firmware::Device`].
+//!    Where its org asks devices for a secret, [`desk::Desk::admits`] compares what it shows, in memory too.
 //! 4. [`desk::Desk::check_in`] finds the slot in the [`tree::Catalog`] and calls [`firmware::decide`]. All of it happens
 //!    in memory, so a 304 never waits.
 //! 5. Only for an update, the desk opens the bytes, and the door sends them with their sums.

@@ -14,7 +14,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("config", &["firmware"]),
     ("tree", &["firmware", "health", "disk"]),
     ("people", &["firmware", "store"]),
-    ("desk", &["firmware", "tree"]),
+    // Secrets of devices, where an org asks for them.
+    ("desk", &["firmware", "tree", "people"]),
     // `StoreError` only: what is wrong with the database.
     ("office", &["firmware", "store", "tree", "people"]),
     (

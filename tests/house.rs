@@ -133,10 +133,10 @@ impl House {
             downloads_at_once: config.limits.downloads_at_once,
             answer: config.limits.answer,
         };
-        let desk = Arc::new(Desk::new(tree.clone(), rules));
         let people = Store::open(&config.state.dir)
             .map_err(PeopleError::from)
             .and_then(People::open);
+        let desk = Arc::new(Desk::new(tree.clone(), rules, people.clone().ok()));
         let people_or_why = people.clone().map_err(|error| error.to_string());
         let office = Office::new(
             people_or_why,

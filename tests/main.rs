@@ -20,6 +20,7 @@ mod clients;
 mod commands;
 mod crowd;
 mod decision;
+mod device_secrets;
 mod documents;
 mod files;
 mod fleet;

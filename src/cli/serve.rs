@@ -56,7 +56,8 @@ fn open_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     Ok(Some(tls))
 }
 
-/// Accounts that cannot be read close the doors for people; devices are served on.
+/// Accounts that cannot be read close the doors for people; devices are served on. Which orgs asked them for secrets is
+/// lost with the accounts, so none asks: else a damaged database would end the updates of every fleet.
 async fn open_people(config: &Config, board: &Board) -> Result<People, String> {
     let opened = people::open_serving(&config.state.dir).await;
     opened.map_err(|error| {
@@ -64,7 +65,7 @@ async fn open_people(config: &Config, board: &Board) -> Result<People, String> {
         board.trouble(
             "people",
             Some(format!(
-                "people cannot sign in, and devices are served on: {said}"
+                "people cannot sign in, and devices are served on without being asked for secrets: {said}"
             )),
         );
         said
@@ -83,8 +84,9 @@ struct Running {
 async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<Exit> {
     let board = Arc::new(Board::new());
     let tree = Tree::start(settings::tree(&config), &board)?;
-    let desk = Arc::new(Desk::new(tree.clone(), settings::rules(&config)));
     let people = open_people(&config, &board).await;
+    let rules = settings::rules(&config);
+    let desk = Arc::new(Desk::new(tree.clone(), rules, people.clone().ok()));
     let api = people::api(&config, people, tree.clone());
     let doors = doors::open(&config.doors, &desk, &board, api.clone());
     let shared = Shared::new(

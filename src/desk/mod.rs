@@ -3,6 +3,7 @@
 //! A poll is decided in memory: [`Desk::check_in`] never waits. Only what cannot be decided yet (the tree is still being
 //! read, an image is still being examined) waits a moment, in [`Desk::check_in_patiently`].
 
+mod admit;
 mod errand;
 mod roster;
 mod talk;
@@ -17,11 +18,14 @@ use crate::firmware::{
     Brakes, Decision, Delivery, Found, Guards, HoldReason, Image, ImageKind, Standing, Visit,
     decide,
 };
+use crate::people::People;
 use crate::tree::Tree;
 
 pub use errand::Errand;
 
+pub use crate::people::{Credential, DeviceAnswer};
 pub use crate::tree::{Content, OpenError};
+use admit::Refused;
 use roster::Roster;
 use talk::Talk;
 
@@ -39,9 +43,11 @@ pub struct Rules {
 /// The counter.
 pub struct Desk {
     tree: Tree,
+    people: Option<People>,
     rules: ArcSwap<Rules>,
     roster: Roster,
     talk: Talk,
+    refused: Refused,
     downloads: Arc<AtomicUsize>,
     started: Instant,
 }
@@ -77,12 +83,14 @@ pub struct Span {
 impl Desk {
     /// Opens the counter.
     #[must_use]
-    pub fn new(tree: Tree, rules: Rules) -> Self {
+    pub fn new(tree: Tree, rules: Rules, people: Option<People>) -> Self {
         Self {
             tree,
+            people,
             rules: ArcSwap::from_pointee(rules),
             roster: Roster::default(),
             talk: Talk::default(),
+            refused: Refused::default(),
             downloads: Arc::default(),
             started: Instant::now(),
         }

@@ -59,6 +59,13 @@ impl Devices {
 }
 
 impl People {
+    /// Whether an org asks its devices for a secret. In memory; never waits.
+    #[must_use]
+    pub fn asks_devices(&self, org: &Org) -> bool {
+        let devices = self.0.devices.load();
+        devices.0.get(org).is_some_and(|org| org.required)
+    }
+
     /// Whether a device may ask. In memory; never waits.
     #[must_use]
     pub fn device_may(

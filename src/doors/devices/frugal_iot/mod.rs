@@ -9,6 +9,7 @@
 //!
 //! 304 is always safe: the device asks again in an hour. So it is the answer to every doubt.
 
+mod credential;
 mod pieces;
 mod send;
 mod wire;
@@ -24,6 +25,7 @@ use crate::desk::{Desk, Errand};
 use crate::firmware::{Decision, Device, FilePath, HoldReason, Image, Md5, Visit};
 use crate::http::{Answer, Body, HttpDoor, Reply, Request, get_or_head, text};
 
+use credential::Shown;
 use send::Order;
 use wire::{Heard, Wants};
 
@@ -95,7 +97,21 @@ impl Door {
         }
     }
 
+    /// What who asks hears instead of anything about an image, where an org asks for a secret.
+    fn refusal(&self, request: &Request, errand: &Errand) -> Option<Reply> {
+        if !self.desk.asks_for_secret(errand) {
+            return None;
+        }
+        let shown = Shown::read(request.headers());
+        let shown = shown.as_ref().map(Shown::credential);
+        let answer = self.desk.admits(errand, shown, request.client());
+        credential::refusal(answer)
+    }
+
     fn part(&self, request: &Request, errand: Errand, part: Part) -> Answer {
+        if let Some(refusal) = self.refusal(request, &errand) {
+            return Answer::Now(refusal);
+        }
         let heard = wire::hear(request.headers());
         request.wire().set_records(heard.records);
         if part != Part::Image {
