@@ -177,3 +177,31 @@ fn the_format_text_is_for_people() {
         );
     }
 }
+
+#[test]
+fn a_refused_device_is_said_once_without_its_secret_and_a_restart_refuses_it_again() {
+    let place = Place::new("");
+    put(&place, &image8266(1));
+    let mut program = place.serve();
+    let secret = place.run(&["device", "secret", "add", "dev/node1"]);
+    let secret = String::from_utf8(secret.stdout).unwrap();
+    let required = place.run(&["device", "secret", "require", "dev"]);
+    assert!(required.status.success(), "{required:?}");
+    let (right, wrong) = (format!("Bearer {}", secret.trim()), "Bearer swordfish");
+    for _ in 0..2 {
+        let hears = |shown: &[(&str, &str)]| ask(program.addresses().0, "GET", NODE, shown).status;
+        for _ in 0..3 {
+            assert_eq!(hears(&[]), 401);
+            assert_eq!(hears(&[("Authorization", wrong)]), 403);
+        }
+        assert_ne!(hears(&[("Authorization", &right)]), 403);
+        said_once(&program, "a device was refused: its secret is wrong");
+        let missing = said_once(&program, "a device was refused: its org asks devices");
+        assert!(missing.contains("dev/lotus/node1"), "{missing}");
+        for word in ["swordfish", secret.trim()] {
+            assert_eq!(program.lines(word).len(), 0);
+        }
+        drop(ended(program));
+        program = place.serve();
+    }
+}
