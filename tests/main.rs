@@ -27,6 +27,7 @@ mod fleet;
 mod formats;
 mod house;
 mod identity;
+mod killed;
 mod limits;
 mod log;
 mod loop_guard;
