@@ -22,6 +22,7 @@ mod crowd;
 mod decision;
 mod device_secrets;
 mod documents;
+mod dropped;
 mod files;
 mod fleet;
 mod formats;

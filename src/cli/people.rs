@@ -22,10 +22,14 @@ pub fn open(state: &Path) -> anyhow::Result<People> {
     Ok(People::open(Store::open(state)?)?)
 }
 
-/// The API over people, or over the sentence why nobody is known: then it answers 503.
-pub fn api(config: &Config, people: Result<People, String>, tree: Tree) -> Api {
+/// The counter for people, or for nobody where there is only the sentence why nobody is known.
+pub fn office(config: &Config, people: Result<People, String>, tree: Tree) -> Office {
     let largest = config.tree.largest_image.as_u64();
-    let office = Office::new(people, tree, config.tree.root.clone(), largest);
+    Office::new(people, tree, config.tree.root.clone(), largest)
+}
+
+/// The API over people; without them it answers 503.
+pub fn api(config: &Config, office: Office) -> Api {
     let mut listeners = config.listen.iter();
     let https = listeners.find(|listen| listen.tls && listen.client_ca.is_none());
     Api::new(office, https.map(|listen| listen.address.port()))

@@ -87,7 +87,10 @@ async fn serve(path: &Path, config: Config, tls: Option<Tls>) -> anyhow::Result<
     let people = open_people(&config, &board).await;
     let rules = settings::rules(&config);
     let desk = Arc::new(Desk::new(tree.clone(), rules, people.clone().ok()));
-    let api = people::api(&config, people, tree.clone());
+    let office = people::office(&config, people, tree.clone());
+    // It ends with the runtime.
+    tokio::spawn(office.clone().record_drops());
+    let api = people::api(&config, office);
     let doors = doors::open(&config.doors, &desk, &board, api.clone());
     let shared = Shared::new(
         doors,

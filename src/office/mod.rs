@@ -8,12 +8,14 @@
 //! | `slots`, `upload` | what is in a slot, and what is ordered done to it; an image on its way into one |
 //! | `holds` | the emergency brake |
 //! | `inspect` | what a file is |
+//! | `drops` | what was dropped into the tree is written down, too |
 //! | `undo` | a token is revoked, with what it did |
 //! | `error` | why something was not done |
 //!
 //! Doors for people see this room and no room below it, so their words are passed on from here.
 
 mod devices;
+mod drops;
 mod error;
 mod history;
 mod holds;

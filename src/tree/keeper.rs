@@ -13,11 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
-use crate::firmware::{ImageKind, Order};
+use crate::firmware::{ImageKind, Order, Sha256};
 use crate::health::Board;
 
 use super::catalog::Catalog;
 use super::digests::Digests;
+use super::drops::Drops;
 use super::hasher::{Examined, Hasher};
 use super::holds::Holds;
 use super::judge::Before;
@@ -51,6 +52,8 @@ pub enum Message {
     Keys(OrgKeys),
     /// What people hold, from now on.
     Holds(Arc<Holds>, Reply<()>),
+    /// Tell what is dropped from now on.
+    Drops(Drops),
     /// Look at everything again.
     Sweep,
     /// Somebody wants to change the tree and asks for its root; `None` when it is not there.
@@ -75,6 +78,8 @@ pub(super) struct Restless {
     pub gone_since: [Option<Instant>; 2],
     /// Per kind: what was chosen before the unrest.
     pub before: [Option<Before>; 2],
+    /// Per kind: what people placed here by an order.
+    pub placed: [Option<Sha256>; 2],
 }
 
 /// All kinds, in the order of their places.
@@ -128,6 +133,8 @@ pub(super) struct Keeper {
     pub order: Option<Done>,
     /// Drafts that are older were left by a server that was killed.
     pub started: SystemTime,
+    /// Who wants to know what is dropped.
+    pub drops: Option<Drops>,
     published: Weak<ArcSwap<Catalog>>,
     generation: watch::Sender<u64>,
     last_publish: Instant,
@@ -177,6 +184,7 @@ impl Keeper {
             still: HashSet::new(),
             order: None,
             started: SystemTime::now(),
+            drops: None,
             published,
             generation,
             last_publish: now,
@@ -262,6 +270,7 @@ impl Keeper {
                 self.publish(true);
                 let _ = reply.send(());
             }
+            Message::Drops(drops) => self.drops = Some(drops),
             Message::Sweep => self.sweep_all(),
             // Who does not wait for an answer any more is gone.
             Message::Ground(reply) => drop(reply.send(self.ground())),

@@ -24,6 +24,7 @@
 //! | `publish`, `versions` | an upload; rolling back, deleting, promoting, describing |
 //! | `hands`, `exchange`, `folders` | the way of every order; how files are exchanged; folders that are made for it |
 //! | `ordered` | how the keeper takes in what was ordered |
+//! | `drops` | telling that a file was dropped, and whose it is |
 //! | `problem` | what is wrong, with the cure |
 
 mod beside;
@@ -31,6 +32,7 @@ mod by_name;
 mod bytes;
 mod catalog;
 mod digests;
+mod drops;
 mod ears;
 mod exchange;
 mod folders;
@@ -79,6 +81,7 @@ use crate::health::Board;
 
 pub use bytes::{Content, OpenError};
 pub use catalog::{Beside, Candidate, Catalog, Folder, Known, Outcome, Tried};
+pub use drops::Dropped;
 pub use holds::Hold;
 pub use judge::Patience;
 pub use order::{

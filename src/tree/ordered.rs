@@ -12,7 +12,7 @@ use super::catalog::{Candidate, Folder, Outcome};
 use super::digests::Age;
 use super::give::offer;
 use super::judge::{Patience, Sight, Verdict};
-use super::keeper::{Keeper, Reply};
+use super::keeper::{Keeper, Reply, place};
 use super::read::Root;
 
 /// Nothing is waited for.
@@ -95,6 +95,7 @@ impl Keeper {
         {
             let memory = self.restless.entry(folder.clone()).or_default();
             memory.renamed.insert(name.clone());
+            memory.placed[place(*kind)] = Some(facts.id());
             let age = Age {
                 ordered: ordered.then(|| facts.id()),
                 ..self.digests.age(&folder, *kind)

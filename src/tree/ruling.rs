@@ -201,6 +201,9 @@ impl Keeper {
         if *old == verdict.candidate {
             return;
         }
+        if let Candidate::Offered(offer) = &verdict.candidate {
+            self.tell_drop(rel, kind, old, &offer.image);
+        }
         say(
             rel,
             kind,

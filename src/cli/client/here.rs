@@ -112,7 +112,8 @@ pub async fn way(config: Config) -> anyhow::Result<Way> {
 fn alone(config: &Config) -> anyhow::Result<Api> {
     let people = people::open(&config.state.dir)?;
     let tree = Tree::start(settings::tree(config), &Arc::new(Board::new()))?;
-    Ok(people::api(config, Ok(people), tree))
+    let office = people::office(config, Ok(people), tree);
+    Ok(people::api(config, office))
 }
 
 /// What root or another user wrote there the server could not read at its next start.

@@ -63,7 +63,7 @@ impl Configs {
         // No node resumes TLS 1.3, and two tickets cost a tenth of a poll.
         any.send_tls13_tickets = 0;
         // Clients without ALPN pass; those that offer only others are refused (RFC 7301 section 3.2).
-        any.alpn_protocols = vec![b"http/1.1".to_vec()];
+        any.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         Ok(Self {
             x25519: Arc::new(tls12_over(kx_group::X25519, resolver, clients, &any)?),
             p256: Arc::new(tls12_over(kx_group::SECP256R1, resolver, clients, &any)?),
