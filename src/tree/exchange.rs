@@ -10,7 +10,7 @@ use crate::firmware::{Facts, ImageKind, Slot, Stamp};
 
 use super::beside::ENDS;
 use super::catalog::{Folder, Known};
-use super::order::{Expect, Notes, PublishError};
+use super::change::{Expect, Notes, PublishError};
 use super::read::{self, Root};
 use super::{names, slots};
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::disk;
 use crate::firmware::Slot;
 
+use super::change::PublishError;
 use super::names;
-use super::order::PublishError;
 use super::read::Root;
 
 /// Less what the process masks. The kernel passes the group and the setgid bit of the folder above on.

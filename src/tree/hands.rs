@@ -13,14 +13,14 @@ use crate::disk::{self, Draft};
 use crate::firmware::{Facts, Family, Image, ImageKind, Sha256, Slot, format};
 
 use super::catalog::{Candidate, Catalog, Folder, Known, Outcome};
+use super::change::{Expect, Notes, PublishError, Published, Removed};
+use super::changed::{Done, What};
 use super::exchange::{self, MODE, Placing};
 use super::keeper::Message;
 use super::kept::Kept;
-use super::order::{Expect, Notes, PublishError, Published, Removed};
-use super::ordered::{Done, What};
 use super::read::Root;
 use super::slots::{self, Turns};
-use super::{folders, give, hasher, order, read};
+use super::{change, folders, give, hasher, read};
 
 /// Between the decision of a poll and the bytes for it there is never more time.
 const MEANWHILE: Duration = Duration::from_secs(60);
@@ -170,7 +170,7 @@ impl Hands {
             ..
         } = placing;
         placing.notes.text()?;
-        order::check_length(placing.signature)?;
+        change::check_length(placing.signature)?;
         let root = self.ground()?;
         let before = still.check(kind, placing.expect)?;
         let replaced = self.given(&root, slot, &before, kind)?;

@@ -12,8 +12,8 @@ use crate::firmware::{Order, Policy, Word};
 use crate::health::Board;
 
 use super::catalog::Catalog;
+use super::change::PublishError;
 use super::keeper::Message;
-use super::order::PublishError;
 use super::{Settings, Tree};
 
 /// The file in the state folder.

@@ -17,13 +17,13 @@ use crate::firmware::{ImageKind, Order, Sha256};
 use crate::health::Board;
 
 use super::catalog::Catalog;
+use super::changed::Done;
 use super::digests::Digests;
 use super::drops::Drops;
 use super::hasher::{Examined, Hasher};
 use super::holds::Holds;
 use super::judge::Before;
 use super::links::Links;
-use super::ordered::Done;
 use super::read::Root;
 use super::seen::Seen;
 use super::watch::Watches;

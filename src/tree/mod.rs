@@ -20,10 +20,10 @@
 //! | `bytes` | the bytes of an image, from memory or from a file that is checked while it is read |
 //! | `links` | who sees a folder through a link (pure) |
 //! | `kept` | copies of images that were delivered, published, replaced or deleted |
-//! | `order`, `slots` | what people order, and what they hear; slots as they see them, and whose turn it is |
+//! | `change`, `slots` | what people want changed in a slot, and what they hear; slots as they see them, and whose turn it is |
 //! | `publish`, `versions` | an upload; rolling back, deleting, promoting, describing |
 //! | `hands`, `exchange`, `folders` | the way of every order; how files are exchanged; folders that are made for it |
-//! | `ordered` | how the keeper takes in what was ordered |
+//! | `changed` | how the keeper takes in a change that was carried out |
 //! | `drops` | telling that a file was dropped, and whose it is |
 //! | `problem` | what is wrong, with the cure |
 
@@ -31,6 +31,8 @@ mod beside;
 mod by_name;
 mod bytes;
 mod catalog;
+mod change;
+mod changed;
 mod digests;
 mod drops;
 mod ears;
@@ -48,8 +50,6 @@ mod kept;
 mod links;
 mod look;
 mod names;
-mod order;
-mod ordered;
 mod orders;
 mod problem;
 mod publish;
@@ -81,12 +81,12 @@ use crate::health::Board;
 
 pub use bytes::{Content, OpenError};
 pub use catalog::{Beside, Candidate, Catalog, Folder, Known, Outcome, Tried};
+pub use change::{
+    Announced, Back, Expect, Notes, Promotion, PublishError, Published, Removed, Rules, Version,
+};
 pub use drops::Dropped;
 pub use holds::Hold;
 pub use judge::Patience;
-pub use order::{
-    Announced, Back, Expect, Notes, Promotion, PublishError, Published, Removed, Rules, Version,
-};
 pub use orders::Orders;
 pub use problem::Problem;
 pub use publish::Publishing;

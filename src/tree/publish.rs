@@ -12,9 +12,9 @@ use crate::disk::Draft;
 use crate::firmware::{ImageKind, Sha256, Slot, format};
 
 use super::Tree;
+use super::change::{Announced, PublishError, Published, Rules};
 use super::exchange::Placing;
 use super::hands::Hands;
-use super::order::{Announced, PublishError, Published, Rules};
 
 /// So many bytes are looked at before the rest comes.
 const BEGINNING: usize = 1024;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::firmware::{ImageKind, Sha256, Slot};
 
+use super::change::{Back, Expect, Notes, Promotion, PublishError, Published, Removed, Version};
 use super::exchange::Placing;
 use super::hands::sound;
 use super::kept::Copy;
-use super::order::{Back, Expect, Notes, Promotion, PublishError, Published, Removed, Version};
 use super::slots::{self, SlotView};
 use super::{Tree, hasher};
 
